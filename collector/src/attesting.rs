@@ -1,8 +1,8 @@
 //! The thread that appends attestations to a file of the operator's choice: a line of hexadecimal digits each.
 //!
-//! The file belongs on another machine, or where nobody can change what was written: who has the log's key can rewrite the
-//! log behind the newest attestation that lies elsewhere, and nothing before it. A file that cannot be written is reported,
-//! and never stops the log.
+//! The file belongs on a different machine, or on storage that only appends: the holder of the log's key can rewrite
+//! the log behind the newest attestation that is kept elsewhere, and nothing before it. A file that cannot be written
+//! is reported, and never stops the log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -24,10 +24,10 @@ const LINE_LEN: usize = 2 * ATTESTATION_LEN + 1;
 /// The file cannot be written.
 const TARGET: &str = "attest-file";
 
-/// Starts it. It ends, with the newest attestation written, once the log's writer has ended.
+/// Starts the thread. It ends, with the newest attestation written, once the log's writer has ended.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// When the system refuses a new thread.
 pub fn spawn(
     path: PathBuf,
     attested: watch::Receiver<Option<Statement>>,
@@ -86,7 +86,7 @@ pub fn append(path: &Path, statement: &Statement) -> io::Result<()> {
     let last = last_bytes(&mut file)?;
     let mut line = String::with_capacity(LINE_LEN + 1);
     if !last.is_empty() && !last.ends_with(b"\n") {
-        // What a crash has left unfinished.
+        // Ends a line that a crash has torn.
         line.push('\n');
     }
     let digits = hex::encode(statement);

@@ -1,10 +1,9 @@
-//! The client of an external broker: the other way by which agents' messages come in.
+//! The client of an external broker, which brings in agents' messages in place of the endpoint.
 //!
-//! The broker stands between agents and collector and is trusted with nothing: it may forget, repeat and reorder. What
-//! an agent's ring log lets go of is decided by the collector's acks alone, which are signed over the nonce of the agent's
-//! connection. So every connection is a fresh client with
-//! a clean start; nothing is carried over from one to the next. A message is confirmed to the broker (PUBACK) after the
-//! commit that holds it; one that is not confirmed is sent again by its agent, if not by the broker.
+//! The broker is between agents and collector and is not trusted: it may forget, repeat and reorder. Only the
+//! collector's acks, signed over the nonce of the agent's connection, release events of an agent's ring log. So every
+//! connection is a fresh client with a clean start, without state of the one before. A message is confirmed to the
+//! broker (PUBACK) after the commit that holds it; an unconfirmed one is sent again by its agent, if not by the broker.
 //!
 //! The broker's access rules must tie an agent's topics to its login; Mosquitto:
 //!
@@ -14,11 +13,12 @@
 //! pattern read afferent/v1/+/%u/down
 //! ```
 //!
-//! `%u` is the login, which is the agent's name; never `%c`, the client id, which anybody can choose. A broker without such
-//! rules, or whoever gets at it, can withhold messages and so delay them, and nothing else: it has no key to sign with.
+//! `%u` is the login, which is the agent's name; never `%c`, the client id, which every client can choose. A broker
+//! without such rules, or an attacker in control of it, can withhold messages and so delay them, and nothing else: it
+//! has no key to sign with.
 //!
-//! Whose connection a message came over is not known behind a broker: what one client address may bring of names that are not
-//! known, all who come through the broker may bring together.
+//! Behind a broker the client address of a message is unknown: all agents behind the broker together may bring as many
+//! new names as one client address.
 //!
 //! Answers go out with quality of service 0: they are cumulative, and an agent that misses one asks again.
 
@@ -54,23 +54,23 @@ use crate::limits::{
 use crate::seldom::Seldom;
 use crate::tls_words;
 
-/// How to reach the broker.
+/// Settings of the connection to the broker.
 #[derive(Clone, Debug)]
 pub struct BrokerSettings {
-    /// Where it is.
+    /// Its URL.
     pub url: BrokerUrl,
-    /// The client id; another client with the same one would push this one out.
+    /// The client id; a second client with the same one would push this one out.
     pub client_id: String,
     /// User name and password.
     pub login: Option<(String, String)>,
-    /// The CA of the broker's certificate; the system's without it.
+    /// The CA of the broker's certificate; the system's CAs if `None`.
     pub ca: Option<PathBuf>,
     /// Files of a client certificate and its key.
     pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 impl BrokerSettings {
-    /// Reads the files that it names.
+    /// Checks that the files can be read.
     pub fn check(&self) -> Result<(), BrokerError> {
         options(self).map(drop)
     }
@@ -96,25 +96,25 @@ pub struct Broker {
     stopping: Stop,
 }
 
-/// How the client reaches the broker: to be replaced while it serves.
+/// The settings of a client, which can be replaced while it serves.
 #[derive(Debug)]
 pub struct BrokerDoor(watch::Sender<MqttOptions>);
 
 impl BrokerDoor {
-    /// Connects anew, with login and files as these settings name them now.
+    /// Reconnects, with login and files as these settings name them now.
     ///
     /// # Errors
-    /// When a file cannot be used: then the client goes on as before.
+    /// When a file cannot be used: then the client continues as before.
     pub fn replace(&self, settings: &BrokerSettings) -> Result<(), BrokerError> {
         self.0.send_replace(options(settings)?);
         Ok(())
     }
 }
 
-/// What others hold of a client that serves.
+/// The handles of a client that serves.
 #[derive(Debug)]
 pub struct Ends {
-    /// Where answers to agents are to be put.
+    /// Takes answers to agents.
     pub answers: mpsc::Sender<(SourceId, Bytes)>,
     /// Replaces its settings.
     pub door: BrokerDoor,
@@ -123,12 +123,12 @@ pub struct Ends {
 /// How a connection ended.
 struct Lost {
     why: String,
-    /// Whether it had come as far as standing subscriptions.
+    /// Whether its subscriptions had been made.
     joined: bool,
 }
 
 impl Broker {
-    /// Sets the client up.
+    /// Creates the client.
     pub fn new(
         settings: &BrokerSettings,
         intake: Intake,
@@ -163,7 +163,7 @@ impl Broker {
         }
     }
 
-    /// One connection from its beginning to its end.
+    /// Runs one connection from its beginning to its end.
     async fn connection(&mut self) -> Lost {
         let requests = usize::from(IN_FLIGHT_MAX) + BROKER_DOWN_MAX;
         let mut options = self.options.clone();
@@ -183,7 +183,7 @@ impl Broker {
 struct Connection<'a> {
     client: AsyncClient,
     done: mpsc::UnboundedSender<Released>,
-    /// What the broker waits for, in order, under the numbers that the writer tells.
+    /// Messages that the broker wants confirmed, in order, each with the writer's number for it.
     unconfirmed: &'a Mutex<VecDeque<(u64, Publish)>>,
     intake: &'a Intake,
 }
@@ -202,7 +202,7 @@ impl Connection<'_> {
             match packet {
                 Packet::ConnAck(_) => {
                     let filters = [UP_FILTER, STATE_FILTER].map(|filter| Filter::new(filter, QoS::AtLeastOnce));
-                    // Nothing else was asked for yet: there is room.
+                    // Nothing else was requested yet: there is room.
                     if let Err(error) = self.client.try_subscribe_many(filters) {
                         break error.to_string();
                     }
@@ -243,7 +243,7 @@ impl Connection<'_> {
         });
         let (Some(topic), Some(content)) = (topic, content) else {
             health.counters.publishes_refused.count();
-            // Unconfirmed it would take a place in the broker's window for good.
+            // Unconfirmed it would use up the broker's window for good.
             let _ = self.client.try_ack(&receipt);
             return Ok(());
         };
@@ -257,7 +257,7 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Confirms messages and sends answers. Only the library's end makes it end.
+    /// Confirms messages and sends answers, until the library ends.
     async fn answer(
         &self,
         mut released: mpsc::UnboundedReceiver<Released>,
@@ -297,7 +297,7 @@ fn told(error: &ConnectionError) -> String {
         ConnectionError::Timeout(_) => "it does not answer in time".to_owned(),
         ConnectionError::Tls(TlsError::TLS(error)) => tls_words::of(error),
         ConnectionError::Tls(TlsError::Io(error)) => tls_words::of_io(error),
-        // The first byte of an answer in TLS is no packet of MQTT.
+        // The first byte of a TLS server's answer is no packet of MQTT.
         ConnectionError::MqttState(_) => {
             format!(
                 "it does not speak MQTT as expected ({error}); is that its port for TLS? then the URL begins with mqtts://"
@@ -316,7 +316,7 @@ fn options(settings: &BrokerSettings) -> Result<MqttOptions, BrokerError> {
     options.set_connection_timeout(BROKER_HANDSHAKE_S_MAX);
     options.set_max_packet_size(Some(PACKET_BYTES_MAX));
     options.set_receive_maximum(Some(IN_FLIGHT_MAX));
-    // rumqttc makes room for all of them in advance; acks to agents are few.
+    // rumqttc allocates for all of them in advance; acks to agents are few.
     options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
     if let Some((user, password)) = login {
         options.set_credentials(user.clone(), password.clone());
@@ -347,7 +347,7 @@ fn client_tls(settings: &BrokerSettings) -> Result<Arc<ClientConfig>, BrokerErro
     Ok(tls::client(roots, own).map_err(TlsError::from)?)
 }
 
-/// Between half and all of it, so that not all come back at once.
+/// Between half of it and all of it, so that clients do not all reconnect at once.
 fn jittered(wait: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or_default();
     wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))

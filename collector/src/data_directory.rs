@@ -14,7 +14,7 @@ use afferent_protocol::sign::{Identity, PublicKey};
 
 const LOCK: &str = "collector.lock";
 const KEY: &str = "collector.key";
-/// The public half, for whoever verifies: hexadecimal.
+/// The public half in hexadecimal, for verifiers.
 const PUBLIC_KEY: &str = "collector.pub";
 /// Endorsements in hexadecimal digits, one a line.
 const ENDORSEMENTS: &str = "collector.endorsements";
@@ -35,24 +35,24 @@ pub enum DataDirectoryError {
     /// Its key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The system refuses.
+    /// A system call fails.
     #[error("{what} failed: {error}; check the directory's permissions and its disk")]
     Io {
-        /// What was tried, with the path.
+        /// The attempted operation, with the path.
         what: String,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
-    /// There is no log, for which a key could endorse another one.
+    /// The directory has no log, for which a key could endorse its successor.
     #[error("there is no log in {}, so that there is nothing to endorse a key for; start the collector once", path.display())]
     NoLog {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
     },
 }
 
 impl DataDirectory {
-    /// Makes the directory where it does not exist, and takes its lock.
+    /// Creates the directory where it does not exist, and takes its lock.
     pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
         let failed = |error| DataDirectoryError::Io { what: format!("making {}", path.display()), error };
         files::make_directory(path).map_err(failed)?;
@@ -60,10 +60,10 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// Looks whether [`DataDirectory::open`] would succeed, and leaves nothing behind.
+    /// Checks that [`DataDirectory::open`] would succeed, and leaves nothing behind.
     pub fn probe(path: &Path) -> Result<(), DataDirectoryError> {
         let there = path.ancestors().find(|folder| folder.exists());
-        // A relative path of one part begins where the process is.
+        // A relative path of one component begins in the working directory.
         let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         try_writing(there).map_err(|error| {
             let what = format!("writing in {} (for data = {})", there.display(), path.display());
@@ -75,13 +75,13 @@ impl DataDirectory {
         }
     }
 
-    /// The directory.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read. Where
-    /// it is lost and the log is not, another one is drawn, which agents will not believe before they are configured to.
+    /// The collector's key pair. The first start draws it and writes it durably, readable by its user only. Where the
+    /// key is lost and the log is not, a new one is drawn, which agents do not trust before they are configured to.
     pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
         let path = self.path.join(KEY);
         if let Some(identity) = key::read(&path)? {
@@ -99,14 +99,14 @@ impl DataDirectory {
         Ok(identity)
     }
 
-    /// Endorsements that lead to the key from those before it, oldest first.
+    /// Endorsements that lead from earlier keys to the present key, oldest first.
     pub fn endorsements(&self) -> Result<Vec<[u8; ENDORSEMENT_LEN]>, DataDirectoryError> {
         let path = self.path.join(ENDORSEMENTS);
         let failed = |error| DataDirectoryError::Io { what: format!("reading {}", path.display()), error };
         read_endorsements(&path).map_err(failed)
     }
 
-    /// Draws a new key, which the one before endorses, and takes its place. The endorsement is on disk first.
+    /// Draws a new key, endorsed by the present one, which it replaces. The endorsement is on disk first.
     pub fn rotate_key(&self) -> Result<Endorsement, DataDirectoryError> {
         let path = self.path.join(KEY);
         let missing = || KeyError::Io { path: path.clone(), error: io::ErrorKind::NotFound.into() };
@@ -123,7 +123,7 @@ impl DataDirectory {
         let file = self.path.join(ENDORSEMENTS);
         let append = || {
             let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&file)?;
-            // On a line of its own, also behind one that a power cut has torn.
+            // On a line of its own, also behind a line that a power cut has torn.
             write!(file, "\n{line}\n")?;
             file.sync_all()?;
             files::sync_directory(&self.path)
@@ -133,7 +133,7 @@ impl DataDirectory {
         Ok(endorsement)
     }
 
-    /// Writes the public key beside the private one, for those who verify.
+    /// Writes the public key beside the private one, for verifiers.
     pub fn show_public_key(&self, key: &PublicKey) -> Result<(), DataDirectoryError> {
         let path = self.path.join(PUBLIC_KEY);
         if public_key(&self.path) == Some(*key) {
@@ -149,7 +149,7 @@ impl DataDirectory {
     }
 }
 
-/// Whether files can be made in a folder: one is, and removed.
+/// Whether files can be created in a folder: creates one, and removes it.
 pub(crate) fn try_writing(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".afferent-probe-{}", std::process::id()));
     let made = files::new_file().open(&probe);
@@ -157,21 +157,21 @@ pub(crate) fn try_writing(folder: &Path) -> io::Result<()> {
     std::fs::remove_file(probe)
 }
 
-/// The public key that lies in a collector's data directory, if there is one. The private key is not looked at; whoever can
-/// write to the directory has chosen the one that is found.
+/// The public key in a collector's data directory, if there is one. It does not read the private key; anyone who can
+/// write to the directory can have replaced the public one.
 pub fn public_key(data: &Path) -> Option<PublicKey> {
     let mut text = String::new();
     File::open(data.join(PUBLIC_KEY)).and_then(|file| file.take(KEY_TEXT_BYTES_MAX).read_to_string(&mut text)).ok()?;
     parse_public_key(text.trim()).ok()
 }
 
-/// The key that the log in a data directory began with: the one from which the endorsements for this log lead to the key that
-/// lies there. A log is judged by its first key, for endorsements lead forward only.
+/// The key that the log in a data directory began with: the one from which the endorsements for this log lead to the
+/// present key. A log is verified from its first key, because endorsements lead forward only.
 pub fn first_public_key(data: &Path) -> Option<PublicKey> {
     let mut first = public_key(data)?;
     let log_id = crate::log::log_id(&FsDisk::read_only(data.join("log").join("0"))).ok().flatten();
     let endorsements = read_endorsements(&data.join(ENDORSEMENTS)).unwrap_or_default();
-    // Each is used once, so that keys which endorse each other lead nowhere.
+    // Each is used once, so that keys which endorse each other end the walk.
     for endorsement in endorsements.iter().rev().filter_map(|bytes| Endorsement::read(bytes)) {
         if endorsement.key == first && Some(endorsement.log_id) == log_id {
             first = endorsement.by;
@@ -185,15 +185,15 @@ fn read_endorsements(path: &Path) -> io::Result<Vec<[u8; ENDORSEMENT_LEN]>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         text => text?,
     };
-    // A line that is none was being written when the power went: the key that it is about was never used.
+    // A malformed line was being written when the power failed: its key was never used.
     let read = |line: &str| hex::decode_array::<ENDORSEMENT_LEN>(line.trim());
     Ok(text.lines().filter_map(read).filter(|bytes| Endorsement::read(bytes).is_some()).collect())
 }
 
-/// Bytes of a file with a public key.
+/// Limit of the size of a public key's file.
 const KEY_TEXT_BYTES_MAX: u64 = 256;
 
-/// A text that is no public key.
+/// The text is no public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a public key has 64 hexadecimal digits and is a point of the curve; the collector's is in its data directory, in collector.pub"

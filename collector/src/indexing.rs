@@ -1,4 +1,4 @@
-//! The thread that makes the indexes of finished segments, in the background.
+//! The thread that builds the indexes of finished segments, in the background.
 
 use afferent_host::stop::Stop;
 use afferent_protocol::ids::Offset;
@@ -9,10 +9,10 @@ use crate::limits::{INDEX_PROGRESS_EVERY, INDEX_WAKE_EVERY};
 use crate::log::{Indexed, Indexing};
 use crate::supervise::{Part, Supervisor};
 
-/// Starts it. It ends with the collector.
+/// Starts the thread. It ends with the collector.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// When the system refuses a new thread.
 pub fn spawn(
     mut indexing: Box<dyn Indexing>,
     durable: watch::Receiver<Offset>,
@@ -21,7 +21,7 @@ pub fn spawn(
 ) -> std::io::Result<()> {
     let runtime = Handle::current();
     let run = move || run(&mut *indexing, durable.clone(), stopping.clone(), &runtime);
-    // Nobody waits for its end: an index that is not whole is recreated.
+    // Its end need not be awaited: an incomplete index is rebuilt.
     supervisor.thread(Part::Indexer, run).map(drop)
 }
 

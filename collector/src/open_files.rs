@@ -1,30 +1,30 @@
-//! Open files: how many the system lets the collector have, and who gets them.
+//! Open files: how many the system grants the collector, and how they are shared out.
 //!
-//! Every connection is an open file, and agents' connections and readers' draw from one limit. Each gets a share of its
-//! own, so that no crowd at one door starves the other, or the log.
+//! Every connection is an open file, and the connections of agents and of readers draw from one limit. Each kind gets
+//! its own share, so that no crowd on one side starves the other, or the log.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits::{FILES_MIN, FILES_OF_HTTP_CONNECTION, FILES_OWN, HTTP_CONNECTIONS_MAX, REFUSALS_AT_ONCE};
 
-/// How many connections there may be.
+/// Limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// Of agents.
+    /// Connections of agents.
     pub mqtt: usize,
-    /// Of readers.
+    /// Connections of readers.
     pub http: usize,
 }
 
-/// The system lets the collector have too few open files.
+/// The system grants the collector too few open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the limit is {files} open files, and the collector needs at least {FILES_MIN}; raise LimitNOFILE (ulimit -n)")]
 pub struct TooFewFiles {
-    /// The limit.
+    /// The system's limit of open files.
     pub files: u64,
 }
 
-/// Raises the limit as far as the system lets us, which is often 1,024 at first, and shares it out; `mqtt_max`
+/// Raises the limit as far as the system permits (it is often 1,024 at first), and shares it out; `mqtt_max`
 /// connections of agents are wanted.
 pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     let limit = getrlimit(Resource::Nofile);
@@ -46,8 +46,8 @@ pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     Ok(shares)
 }
 
-/// Readers get up to a quarter of what the log leaves, agents the rest, but for those who are told that they are too
-/// many.
+/// Readers get up to a quarter of what the log leaves, and agents the rest; a few files stay free to refuse connections
+/// above the limits.
 fn shares(files: u64, mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     if files < FILES_MIN {
         return Err(TooFewFiles { files });

@@ -1,7 +1,7 @@
-//! The partitions of the log that this collector holds, as everybody but their writers sees them.
+//! The partitions of the log that this collector holds, as all tasks but their writers see them.
 //!
-//! One `Core` with its sources fills one partition, on a thread of its own; whoever answers a question about the log
-//! asks here for the partition that it is about. The embedded engine has one, number 0.
+//! One `Core` with its sources fills one partition, on a thread of its own; a task that answers a question about the
+//! log asks here for its partition. The embedded engine has one, number 0.
 
 use std::sync::Arc;
 
@@ -13,35 +13,35 @@ use crate::log::ReadLog;
 use crate::log::address::Partition;
 use crate::sources::SourceViews;
 
-/// What is seen of one partition.
+/// The shared handles of one partition.
 #[derive(Clone)]
 pub struct Held {
-    /// Reads what is durable of it.
+    /// Reads its durable entries.
     pub reader: Arc<dyn ReadLog>,
     /// The first offset that is not on disk; its changes wake live followers.
     pub durable: watch::Receiver<Offset>,
-    /// Its sources by name, as they were a moment ago.
+    /// Its sources by name, a moment old.
     pub sources: SourceViews,
-    /// The way to its writer, for what is posted.
+    /// The way to its writer, for posted events.
     pub intake: WeakIntake,
 }
 
-/// All partitions that are held; there is one at least.
+/// All held partitions, at least one.
 #[derive(Clone)]
 pub struct Partitions(Arc<[Held]>);
 
-/// A partition that is not held here.
+/// The collector does not hold this partition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no partition {asked} here; there are: {}", held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
 pub struct NotHeld {
-    /// The one that was asked for.
+    /// The requested partition.
     pub asked: Partition,
-    /// Those that are.
+    /// The held partitions.
     pub held: Vec<Partition>,
 }
 
 impl Partitions {
-    /// These, in the order of their numbers.
+    /// Sorts these partitions by their numbers.
     ///
     /// # Panics
     /// When there is none, or one twice.
@@ -52,10 +52,10 @@ impl Partitions {
         Self(held.into())
     }
 
-    /// The one of this number.
+    /// The partition of this number.
     ///
     /// # Errors
-    /// When it is not held here.
+    /// When the collector does not hold it.
     pub fn get(&self, partition: Partition) -> Result<&Held, NotHeld> {
         let found = self.0.iter().find(|held| held.reader.partition() == partition);
         found.ok_or_else(|| NotHeld {
@@ -64,12 +64,12 @@ impl Partitions {
         })
     }
 
-    /// All of them.
+    /// All partitions.
     pub fn iter(&self) -> impl Iterator<Item = &Held> {
         self.0.iter()
     }
 
-    /// The one that is meant where none is named: the first.
+    /// The default where a request names none: the first.
     pub fn first(&self) -> &Held {
         &self.0[0]
     }

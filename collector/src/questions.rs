@@ -1,4 +1,4 @@
-//! Answers agents that ask where their history and the log's have parted. It is read from the log, on a thread of its own.
+//! Answers agents that ask where their history and the log's have diverged. It reads the log, on a thread of its own.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::intake::WeakIntake;
 use crate::log::ReadLog;
 use crate::supervise::{Part, Supervisor};
 
-/// Starts the thread; it ends with whoever asks.
+/// Starts the thread; it ends when the sender of questions is dropped.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// When the system refuses a new thread.
 pub fn spawn(
     log: Arc<dyn ReadLog>,
     mut questions: mpsc::Receiver<Question>,
@@ -31,7 +31,7 @@ pub fn spawn(
                         return;
                     }
                 }
-                // It asks again.
+                // The agent asks again.
                 Err(error) => tracing::warn!(agent = %question.agent, %error, "an agent's question is not answered"),
             }
         }

@@ -1,8 +1,8 @@
-//! Who is refused, and why: remembered by name for the fleet's view, counted for metrics, and told in the log, seldom.
+//! Refused clients, with the reasons: remembered by name for the fleet's view, counted for metrics, and logged seldom.
 //!
-//! The first refusal of a kind and a name is a warning that names who it was and what to do; then there is at most one
-//! a minute, with how many came meanwhile. Names cost nothing where nobody has to log in, so that only so many are
-//! remembered, and only so many warnings are written a minute for all of them together.
+//! The first refusal of a kind and a name is a warning with the name and the remedy; then there is at most one a
+//! minute, with the number of refusals meanwhile. Names cost nothing without logins, so the number of remembered names
+//! is limited, and so is the number of warnings a minute for all of them together.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,15 +21,15 @@ use crate::seldom::Seldom;
 pub enum Kind {
     /// A TLS handshake that failed.
     Tls,
-    /// What does not speak MQTT, or not in time.
+    /// A client that does not speak MQTT, or not in time.
     Handshake,
-    /// A user or password that is not right.
+    /// A wrong user or password.
     Login,
-    /// A certificate that names no agent.
+    /// A certificate without an agent's name.
     Certificate,
     /// A last will on a topic that is not the client's own.
     Will,
-    /// More connections than there may be.
+    /// More connections than the limit.
     TooManyConnections,
     /// A message on a topic that is not the client's own.
     Publish,
@@ -37,29 +37,29 @@ pub enum Kind {
     Subscribe,
     /// A message that admission refused.
     Message(Reason),
-    /// A name that has delivered nothing and gave way to another one.
+    /// A name that has delivered nothing and was dropped for a new one.
     NameGaveWay,
-    /// A subscription that nobody has read and that gave way to another one.
+    /// A subscription without a reader that was dropped for a new one.
     SubscriptionGaveWay,
     /// More subscriptions than one client, or all, may have.
     HttpSubscriptions,
     /// More HTTP connections than one client, or all, may have.
     HttpConnections,
-    /// More event streams than that.
+    /// More event streams than one client, or all, may have.
     HttpStreams,
-    /// More long answers than that.
+    /// More long answers than one client, or all, may have.
     HttpLongAnswers,
-    /// More bytes of unanswered requests than that.
+    /// More bytes of unanswered requests than one client, or all, may have.
     HttpBodies,
-    /// The body of a request that did not come.
+    /// A request whose body did not arrive.
     HttpSlow,
-    /// A question that takes too long to answer, or comes when too many wait.
+    /// A query that takes too long, or comes when too many wait.
     HttpComputations,
     /// A large answer while clients do not read theirs.
     HttpAnswers,
-    /// A request to a name that is not the collector's.
+    /// A request to a host name that is not the collector's.
     HttpHost,
-    /// A request that a page of another origin could make a browser send.
+    /// A request that a page of a foreign origin could make a browser send.
     HttpOrigin,
 }
 
@@ -91,7 +91,7 @@ impl Kind {
         }
     }
 
-    /// Whether it keeps agents, readers or posters out, so that health tells of it.
+    /// Whether it keeps agents, readers or posters out, so that health reports it.
     const fn is_of_health(self) -> bool {
         match self {
             Self::HttpConnections
@@ -105,12 +105,12 @@ impl Kind {
         }
     }
 
-    /// Whether there may be as many names of it as strangers make up, of which the newest is enough.
+    /// Whether strangers can make up any number of names of it, so that the newest is enough.
     const fn is_of_crowd(self) -> bool {
         matches!(self, Self::NameGaveWay | Self::SubscriptionGaveWay)
     }
 
-    /// What to do.
+    /// The remedy.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Tls => {
@@ -158,48 +158,48 @@ impl Kind {
     }
 }
 
-/// Somebody who was refused, as far as is known.
+/// A refused client, as far as it is known.
 #[derive(Clone, Debug)]
 pub struct Refused<'a> {
     /// The kind.
     pub kind: Kind,
-    /// The name that the client goes by or claims; its address stands in where it has told none.
+    /// The name that the client has or claims; without one, its address is used.
     pub name: Option<&'a str>,
-    /// The user that it gave.
+    /// The user of its login.
     pub user: Option<&'a str>,
-    /// The topic that it wanted.
+    /// The topic of its request.
     pub topic: Option<&'a str>,
-    /// Its address; not known behind a broker.
+    /// Its address; unknown behind a broker.
     pub peer: Option<SocketAddr>,
-    /// What is wrong.
+    /// The reason.
     pub why: &'a str,
 }
 
-/// What is remembered of one kind and name.
+/// The refusals of one kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The kind.
     pub kind: Kind,
-    /// The name, or the address of somebody without one.
+    /// The name, or the address of a client without one.
     pub name: String,
-    /// The user that was given last.
+    /// The user of the last one.
     pub user: Option<String>,
-    /// The topic that was wanted last.
+    /// The topic of the last one.
     pub topic: Option<String>,
-    /// Where it came from last.
+    /// The address of the last one.
     pub peer: Option<String>,
-    /// What was wrong the last time.
+    /// The reason of the last one.
     pub why: String,
-    /// How often.
+    /// Their number.
     pub count: u64,
-    /// When first, by the collector's clock.
+    /// Time of the first, by the collector's clock.
     pub first: Timestamp,
-    /// When last.
+    /// Time of the last, by the collector's clock.
     pub last: Timestamp,
     told: Seldom,
 }
 
-/// All that were refused since the start.
+/// All refusals since the start.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Book>);
 
@@ -207,14 +207,14 @@ pub struct Ledger(Mutex<Book>);
 struct Book {
     entries: Vec<Entry>,
     counts: BTreeMap<Kind, u64>,
-    /// What health tells of: when it happened last, and what was wrong.
+    /// For health: the last refusal of each kind, with its reason.
     recent: BTreeMap<Kind, (Instant, String)>,
-    /// When the minute began in which warnings are counted, and how many there were.
+    /// The beginning of the minute in which warnings are counted, and their number.
     minute: Option<(Instant, usize)>,
 }
 
 impl Ledger {
-    /// Remembers somebody, and warns if it is time.
+    /// Remembers a refusal, and logs a warning if one is due.
     pub fn note(&self, refused: &Refused<'_>) {
         let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let wall = Timestamp::clamped(wall.tv_sec.saturating_mul(1_000_000).saturating_add(wall.tv_nsec / 1000));
@@ -225,19 +225,19 @@ impl Ledger {
         tracing::warn!(kind, name, user, topic, peer, refused_meanwhile = before, "refused: {why}; {remedy}");
     }
 
-    /// What is remembered, newest first.
+    /// The remembered refusals, newest first.
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = self.lock().entries.clone();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.last));
         entries
     }
 
-    /// How many there were of each kind.
+    /// The number of refusals of each kind.
     pub fn counts(&self) -> BTreeMap<Kind, u64> {
         self.lock().counts.clone()
     }
 
-    /// What was refused a moment ago and keeps others out: the kind, and what was wrong the last time.
+    /// Recent refusals that keep clients out: the kind, and the last reason.
     pub fn recent(&self) -> Vec<(Kind, String)> {
         let (book, now) = (self.lock(), Instant::now());
         let recent = book.recent.iter().filter(|(_, (last, _))| now.duration_since(*last) < REFUSED_RECENT_TIME);
@@ -245,13 +245,14 @@ impl Ledger {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
-        // It is whole at any time, also when a holder panicked.
+        // The book is consistent at any time, also when a holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Book {
-    /// Remembers somebody; gives what to warn of, and how many of it were not told before, when that is due.
+    /// Remembers a refusal; returns the entry to warn about, and the number of refusals since the last warning, when
+    /// one is due.
     fn note(&mut self, refused: &Refused<'_>, wall: Timestamp, now: Instant) -> Option<(Entry, u64)> {
         *self.counts.entry(refused.kind).or_default() += 1;
         if refused.kind.is_of_health() {
@@ -259,7 +260,7 @@ impl Book {
         }
         let name = match (refused.name, refused.peer) {
             (Some(name), _) if !name.is_empty() => short(name),
-            // Its port is another one each time.
+            // Its port differs each time.
             (_, Some(peer)) => peer.ip().to_string(),
             (_, None) => "?".to_owned(),
         };
@@ -282,7 +283,7 @@ impl Book {
         Some((entry.clone(), before))
     }
 
-    /// A new entry, in the place of the one that was refused longest ago where there are too many.
+    /// Adds an entry; replaces the one with the oldest refusal at the limit.
     fn add(&mut self, kind: Kind, name: String, wall: Timestamp) -> usize {
         let (why, told) = (String::new(), Seldom::default());
         let (user, topic, peer) = (None, None, None);
@@ -297,7 +298,7 @@ impl Book {
     }
 }
 
-/// Whether one more warning may be written in this minute.
+/// Whether a warning may still be logged in this minute.
 fn has_room(minute: &mut Option<(Instant, usize)>, now: Instant) -> bool {
     match minute {
         Some((begun, told)) if now.duration_since(*begun) < Duration::from_secs(60) => {
@@ -311,7 +312,7 @@ fn has_room(minute: &mut Option<(Instant, usize)>, now: Instant) -> bool {
     }
 }
 
-/// What somebody else has written, safe for a terminal, and not long.
+/// A foreign text, safe for a terminal, and short.
 fn short(text: &str) -> String {
     let short: String = text.chars().take(REFUSED_TEXT_CHARS_MAX).collect();
     plain(&short).into_owned()

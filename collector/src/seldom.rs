@@ -1,10 +1,11 @@
-//! What repeats is told in the log once, and then at most once a minute, with how often it has happened meanwhile.
+//! Limits repeated log lines: the first one is logged, then at most one a minute, with the number of repetitions
+//! meanwhile.
 
 use std::time::Instant;
 
 use crate::limits::TELL_EVERY;
 
-/// One thing that may happen again and again.
+/// A kind of occurrence that may repeat.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seldom {
     told: Option<Instant>,
@@ -12,7 +13,7 @@ pub struct Seldom {
 }
 
 impl Seldom {
-    /// It has happened: gives how often it has happened since it was told, when it is to be told now.
+    /// Counts an occurrence; returns the number of unlogged ones before it, when one is to be logged now.
     pub fn due(&mut self, now: Instant) -> Option<u64> {
         if self.told.is_some_and(|told| now.duration_since(told) < TELL_EVERY) {
             self.untold += 1;
@@ -22,7 +23,7 @@ impl Seldom {
         Some(std::mem::take(&mut self.untold))
     }
 
-    /// It was to be told, and was not: it counts as untold.
+    /// The occurrence was due and was not logged: counts it as unlogged.
     pub fn withhold(&mut self, before: Self) {
         *self = Self { untold: before.untold + 1, ..before };
     }

@@ -1,9 +1,10 @@
-//! The log's terms, and the places that hold in it.
+//! The log's terms, and which places hold in it.
 //!
-//! Every opening of a log for writing begins a *term*: a random number that is in the log, durably, before anything else
-//! is taken. Two logs that have the same term have the same events before everything that both have of it. So a place
-//! (log id, partition, term, offset) *holds* in a log if that log has the term and the term reaches that far in it; in
-//! one that was put back to an earlier state it does not, and whoever remembers it learns so at once.
+//! Every opening of a log for writing begins a *term*: a random number that is in the log, durably, before the log
+//! takes anything else. Two logs with the same term have the same events before everything of it that both have. So a
+//! place (log id, partition, term, offset) *holds* in a log if that log has the term and the term reaches that far in
+//! it; in a log that was restored to an earlier state it does not, and a reader that remembers the place learns so at
+//! once.
 
 use std::fmt;
 use std::ops::Range;
@@ -38,24 +39,24 @@ pub struct Terms {
 /// Why a place does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    /// It is one of another log: this one was started over, or another disk is in its place.
+    /// It is of a different log: this one was recreated, or a different disk is mounted.
     #[error("it is of another log than this one")]
     OtherLog,
-    /// It is one of another partition of this log.
+    /// It is of a different partition of this log.
     #[error("it is of partition {of}, and this is partition {here}")]
     OtherPartition {
         /// Its partition.
         of: u32,
-        /// The one that it was held against.
+        /// The partition that it was checked against.
         here: Partition,
     },
-    /// The log does not have the term: it was put back to a state from before it.
+    /// The log does not have the term: it was restored to a state from before it.
     #[error("the log was put back to an earlier state, which does not have the term {term:016x}")]
     LostTerm {
         /// The term.
         term: u64,
     },
-    /// The term ends before: the log was put back to a state from within it.
+    /// The term ends before the offset: the log was restored to a state from within it.
     #[error(
         "the log was put back to an earlier state: its term {term:016x} ends at offset {until}, and not at {offset} or \
          later"
@@ -63,18 +64,18 @@ pub enum PlaceError {
     Beyond {
         /// The term.
         term: u64,
-        /// How far it reaches here.
+        /// The term's end here.
         until: Offset,
-        /// How far it reached.
+        /// The offset of the place.
         offset: Offset,
     },
-    /// It is so old that nobody can tell any more.
+    /// It is too old to be checked.
     #[error("it is older than the oldest term that the log still knows")]
     Forgotten,
 }
 
 impl Terms {
-    /// Those of a partition in which no term has begun yet.
+    /// The empty table of a partition in which no term has begun yet.
     pub fn of(log_id: LogId, partition: Partition) -> Self {
         Self { log_id, partition, ..Self::default() }
     }
@@ -89,27 +90,27 @@ impl Terms {
         self.log_id
     }
 
-    /// They are of the log with this id.
+    /// Sets the id of the log.
     pub(crate) fn named(&mut self, log_id: LogId) {
         self.log_id = log_id;
     }
 
-    /// All of them that are known, in order.
+    /// All known terms, in order.
     pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
         self.terms.iter().copied()
     }
 
-    /// The newest one.
+    /// The newest term.
     pub fn newest(&self) -> Option<Term> {
         self.terms.last().copied()
     }
 
-    /// Whether this number is a term's.
+    /// Whether a known term has this number.
     pub fn has(&self, number: u64) -> bool {
         self.terms.iter().any(|term| term.number == number)
     }
 
-    /// A term begins, or began, at this offset. What is known of it already stays.
+    /// A term begins, or began, at this offset. A known term stays as it is.
     pub(crate) fn begun(&mut self, number: u64, first: Offset) {
         if self.has(number) {
             return;
@@ -122,14 +123,14 @@ impl Terms {
         }
     }
 
-    /// Where this term ends in a log that ends at `end`; `None` when it is not known.
+    /// The end of this term in a log that ends at `end`; `None` when the term is not known.
     fn end_of(&self, number: u64, end: Offset) -> Option<Offset> {
         let at = self.terms.iter().position(|term| term.number == number)?;
         Some(self.terms.get(at + 1).map_or(end, |next| next.first))
     }
 
-    /// The place of this offset: it names the term of the event before it, which is the last that a reader has who goes
-    /// on there.
+    /// The place of this offset. It has the term of the event before it, which is the last event of a reader that
+    /// continues there.
     pub fn place(&self, offset: Offset) -> Place {
         let at = self.terms.partition_point(|term| term.first < offset);
         let term = self.terms.get(at.max(1) - 1).filter(|term| term.first < offset || offset == Offset::ZERO);
@@ -137,7 +138,7 @@ impl Terms {
         Place { log_id: self.log_id, partition: self.partition.get(), term, offset }
     }
 
-    /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it does.
+    /// The text behind the offset in the place after this event, and the offsets that have the same text.
     pub(crate) fn suffix_of(&self, event: Offset) -> (Range<u64>, String) {
         let after = self.terms.partition_point(|term| term.first <= event);
         let first = after.checked_sub(1).map_or(0, |at| self.terms[at].first.get());
@@ -146,10 +147,10 @@ impl Terms {
         (first..end, PlaceText::suffix(&self.place(next)))
     }
 
-    /// Whether a place holds in this log, which is durable up to `end`.
+    /// Checks that a place holds in this log, which is durable up to `end`.
     ///
     /// # Errors
-    /// When it does not: what became of it.
+    /// When it does not hold: the cause.
     pub fn check(&self, place: &Place, end: Offset) -> Result<(), PlaceError> {
         if place.log_id != self.log_id {
             return Err(PlaceError::OtherLog);
@@ -158,14 +159,14 @@ impl Terms {
             return Err(PlaceError::OtherPartition { of: place.partition, here: self.partition });
         }
         let (term, offset) = (place.term, place.offset);
-        // Before its first event every state of a log is the same.
+        // Before its first event all states of a log are equal.
         if offset == Offset::ZERO {
             return Ok(());
         }
         match self.end_of(term, end) {
             Some(until) if offset <= until.min(end) => Ok(()),
             Some(until) => Err(PlaceError::Beyond { term, until, offset }),
-            // What was there before the first term that is known.
+            // An offset from before the first known term.
             None if term == 0 && self.terms.first().map_or(end, |first| first.first) >= offset => Ok(()),
             None if offset <= self.forgotten_until => Err(PlaceError::Forgotten),
             None => Err(PlaceError::LostTerm { term }),
@@ -173,8 +174,8 @@ impl Terms {
     }
 }
 
-/// A place as people and programs write it: `OFFSET@TERM.LOG`, the offset decimal, the others hexadecimal. In another
-/// partition than 0 its number follows, decimal: `OFFSET@TERM.LOG.PARTITION`.
+/// A place as people and programs write it: `OFFSET@TERM.LOG`, the offset decimal, the others hexadecimal. In
+/// partitions other than 0 the number follows, decimal: `OFFSET@TERM.LOG.PARTITION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PlaceText(pub Place);
@@ -188,7 +189,7 @@ pub struct PlaceText(pub Place);
 pub struct PlaceTextError;
 
 impl PlaceText {
-    /// What stands behind the offset, which is the same for all offsets of a term.
+    /// The text behind the offset, which is the same for all offsets of a term.
     pub(crate) fn suffix(place: &Place) -> String {
         let log = u128::from_be_bytes(place.log_id);
         match place.partition {
@@ -264,7 +265,7 @@ mod tests {
         for offset in 0..=30 {
             let place = later.place(Offset::new(offset));
             assert_eq!(later.check(&place, Offset::new(30)), Ok(()), "{offset}");
-            // What the two have in common ends at 7.
+            // The common part of the two ends at 7.
             assert_eq!(back.check(&place, Offset::new(90)).is_ok(), offset <= 7, "{offset}");
         }
         let lost = PlaceError::LostTerm { term: 22 };

@@ -1,11 +1,10 @@
-//! Commits go first: whoever follows the log works in bursts, and gives way while something waits for its commit.
+//! Commits go first: a follower of the log works in bursts, and waits while something waits for its commit.
 //!
-//! The machine's cores are shared by the way of an event (sockets, writer, disk) and by those who read the log
-//! afterwards. What comes in counts in [`Commits`] until it is on disk and answered. A follower asks for its next
-//! [`Turns::next`] between two small pieces of work: there it lets whoever waits have the core, for what has not come as
-//! far as its commit does as well. While commits are pending it waits, in slices, and once it has waited long enough it
-//! has a burst in which it waits for nobody. So a breakdown does not queue behind a fold, and a fold goes on however much
-//! comes in.
+//! The machine's cores are shared by the way of an event (sockets, writer, disk) and by readers of the log. An incoming
+//! event counts in [`Commits`] until it is on disk and answered. A follower calls [`Turns::next`] between two small
+//! pieces of work: the call yields the core, also for events that have not reached the writer yet. While commits are
+//! pending the follower waits, in slices, and after a long enough wait it has a burst in which it does not wait. So a
+//! breakdown does not queue behind a fold, and a fold progresses however much comes in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,22 +12,22 @@ use std::time::{Duration, Instant};
 
 use crate::limits::{FOLLOWER_BURST, FOLLOWER_SLICE, FOLLOWER_WAIT_MAX};
 
-/// How much waits for its commit. Clones are the same.
+/// Number of items that wait for their commit. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Commits(Arc<AtomicUsize>);
 
-/// Something that waits for its commit, until it is dropped.
+/// An item that waits for its commit, until this is dropped.
 #[derive(Debug)]
 pub struct Pending(Commits);
 
 impl Commits {
-    /// One more, as long as the value lives.
+    /// Counts one more item, as long as the value lives.
     pub fn pending(&self) -> Pending {
         self.0.fetch_add(1, Ordering::Relaxed);
         Pending(self.clone())
     }
 
-    /// Whether there is anything.
+    /// Whether an item waits.
     pub fn is_pending(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
     }
@@ -45,20 +44,20 @@ impl Drop for Pending {
 #[derive(Debug)]
 pub struct Turns {
     commits: Commits,
-    /// How long it has waited since its last burst.
+    /// Time that it has waited since its last burst.
     waited: Duration,
-    /// The end of a burst, in which it gives way to nobody.
+    /// The end of its burst, during which it does not wait.
     burst_until: Option<Instant>,
 }
 
 impl Turns {
-    /// It works until something is pending.
+    /// A follower that works until something is pending.
     pub fn new(commits: Commits) -> Self {
         Self { commits, waited: Duration::ZERO, burst_until: None }
     }
 
-    /// Called between two pieces of work: returns at once where nothing is pending and within a burst, else a little
-    /// later.
+    /// Call it between two pieces of work. It returns at once where nothing is pending and within a burst, else a
+    /// little later.
     pub fn next(&mut self) {
         if self.burst_until.is_some_and(|until| Instant::now() < until) {
             return;
@@ -67,7 +66,7 @@ impl Turns {
         self.burst_until = self.give_way(std::thread::sleep).then(|| Instant::now() + FOLLOWER_BURST);
     }
 
-    /// Sleeps in slices while commits are pending; tells whether it has waited long enough for a burst.
+    /// Sleeps in slices while commits are pending; returns whether it has waited long enough for a burst.
     fn give_way(&mut self, mut sleep: impl FnMut(Duration)) -> bool {
         while self.commits.is_pending() {
             if self.waited >= FOLLOWER_WAIT_MAX {
@@ -108,7 +107,7 @@ mod tests {
             let commits = Commits::default();
             let mut turns = Turns::new(commits.clone());
             let mut slept = 0;
-            // Each gap lets it do no more than a piece.
+            // Each break lets it do no more than one piece.
             loop {
                 let mut pending = Some(commits.pending());
                 let mut left = pending_slices;

@@ -1,4 +1,4 @@
-//! `check --connect`: tries the way to the broker once, and says what each hop answers.
+//! `check --connect`: tries the way to the broker once, and prints the answer of each hop.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use tokio::time::timeout;
 use super::{BrokerSettings, options, told};
 use crate::limits::BROKER_HANDSHAKE_S_MAX;
 
-/// How long each hop may take.
+/// Time limit of each hop.
 const HOP_TIME: Duration = Duration::from_secs(BROKER_HANDSHAKE_S_MAX);
 
-/// Resolves, connects, logs in and subscribes; `say` gets what each hop answers.
+/// Resolves, connects, logs in and subscribes; passes the answer of each hop to `say`.
 ///
 /// # Errors
-/// What the first hop answers, in words, behind which it does not go on.
+/// The first hop that fails, in words; the probe ends there.
 pub async fn probe(settings: &BrokerSettings, mut say: impl FnMut(&str)) -> Result<(), String> {
     let (host, port) = (settings.url.host.as_str(), settings.url.port);
     let found = timeout(HOP_TIME, tokio::net::lookup_host((host, port))).await;
@@ -43,7 +43,7 @@ pub async fn probe(settings: &BrokerSettings, mut say: impl FnMut(&str)) -> Resu
     join(settings, &mut say).await
 }
 
-/// Logs in and subscribes, as a client of its own: one that runs is not pushed out.
+/// Logs in and subscribes, with a client id of its own: a running collector is not pushed out.
 async fn join(settings: &BrokerSettings, say: &mut impl FnMut(&str)) -> Result<(), String> {
     let client_id = format!("afferent-check-{:08x}", getrandom::u32().unwrap_or_default());
     let settings = BrokerSettings { client_id, ..settings.clone() };

@@ -1,4 +1,4 @@
-//! One batch: may it into the log?
+//! Admission of one batch to the log.
 
 use afferent_protocol::batch::{Batch, ClockReading, Header};
 use afferent_protocol::codec::Codec;
@@ -13,12 +13,13 @@ use crate::limits::ROW_BYTES_MIN;
 use crate::log::UnifiedLog;
 use crate::sources::Entered;
 
-/// A nack from here on names what no sender has sent, so that it says hello instead of sending again.
+/// A nack from here on names a sequence that no sender has sent, so that the sender says hello instead of sending
+/// again.
 pub(super) const SAY_HELLO: Sequence = Sequence::new(u64::MAX);
 
 impl<L: UnifiedLog> Core<L> {
-    /// Takes a piece of a batch; the batch when it is the last one. Only who has proved itself over this connection costs
-    /// memory.
+    /// Takes a piece of a batch; returns the batch with its last piece. Only an agent that has proved its key over this
+    /// connection costs memory.
     pub(super) fn take_piece(
         &mut self,
         origin: Origin<'_>,
@@ -49,7 +50,7 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// Asks who sends without having proved itself to say hello: over its own connection, so that nobody else begins again
+    /// Asks a sender without a proved hello to say hello: over its own connection, so that no other run begins again
     /// because of it. A guest that has not even claimed the name with its key is not asked.
     fn ask_for_hello(&mut self, origin: Origin<'_>, lane: Lane) -> Refusal {
         let agent = origin.agent;
@@ -69,7 +70,7 @@ impl<L: UnifiedLog> Core<L> {
         Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to"))
     }
 
-    /// Checks one batch and gives it its place.
+    /// Checks one batch and appends it at its offset.
     pub(super) fn admit(
         &mut self,
         origin: Origin<'_>,
@@ -128,8 +129,8 @@ impl<L: UnifiedLog> Core<L> {
         Ok(record.receiver.offer(offered))
     }
 
-    /// What the checksum cannot tell: whether readers will be able to make anything of it. Samples are held against what
-    /// is possible at all; critical batches are few, and are decoded.
+    /// Checks what the checksum cannot: whether readers will be able to decode the batch. Batches of samples are only
+    /// held against the limits of the format; critical batches are few, and are decoded.
     fn check_body(&mut self, batch: &Batch<'_>) -> Result<(), Refusal> {
         let header = batch.header();
         if header.is_emptied() {
@@ -152,7 +153,7 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     fn accept(&mut self, agent: SourceId, batch: &Batch<'_>, offered: &Offered, clock: &ClockReading) {
-        // Keys and gaps stand in the log before what follows from them.
+        // Keys and gaps come before the batches that depend on them.
         self.own.flush(&mut self.log, &mut self.sources, clock);
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
@@ -171,7 +172,7 @@ impl<L: UnifiedLog> Core<L> {
         self.acks.insert((agent, lane));
     }
 
-    /// Gives a batch its place in the log; gives the offset of its clock, where that was measured.
+    /// Appends a batch to the log; returns the offset of its clock, where that was measured.
     fn append(&mut self, batch: &Batch<'_>, offered: &Offered, clock: &ClockReading) -> Option<i64> {
         let header = batch.header();
         let clock_offset_us = self.clocks.offset_us(&header.source, &header.clock, clock);
@@ -181,7 +182,7 @@ impl<L: UnifiedLog> Core<L> {
         clock_offset_us
     }
 
-    /// Appends a batch that the log had and has lost, behind later ones of its lane.
+    /// Appends a batch that the log has lost, behind later ones of its lane.
     fn refill(&mut self, agent: SourceId, batch: &Batch<'_>, offered: &Offered, clock: &ClockReading) {
         self.own.flush(&mut self.log, &mut self.sources, clock);
         let header = batch.header();
@@ -194,7 +195,7 @@ impl<L: UnifiedLog> Core<L> {
         self.acks.insert((agent, lane));
     }
 
-    /// Appends what was kept back and whose turn it is now.
+    /// Appends the batches that were kept back and follow now.
     fn accept_kept(&mut self, agent: SourceId, lane: Lane, clock: &ClockReading, received: &mut Received) {
         loop {
             let end = self.sources.lane(&agent, &lane).map_or(Sequence::ZERO, |record| record.receiver.end());
@@ -231,8 +232,8 @@ impl<L: UnifiedLog> Core<L> {
         if let Some(record) = self.sources.lane_to_judge(agent, lane)
             && record.conflict_at != Some(range.first)
         {
-            // The welcome to come names the check of what is here, by which the sender sees that it has diverged. Once:
-            // a sender that goes on all the same is slowed down by its own timeouts.
+            // The next welcome carries the check of the batch in the log, by which the sender sees that it has
+            // diverged. Once: a sender that continues all the same is slowed down by its own timeouts.
             record.conflict_at = Some(range.first);
             self.nacks.insert((agent, lane), SAY_HELLO);
         }

@@ -1,4 +1,4 @@
-//! What is said to agents: signed, each message over the nonce of the connection that it is for.
+//! Messages to agents: signed, each over the nonce of the connection that it is for.
 
 use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ClockReading;
@@ -13,18 +13,18 @@ use crate::log::UnifiedLog;
 /// A message for an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The agent.
+    /// The agent that it is for.
     pub agent: SourceId,
     /// The number of the connection that it is for; `None` behind a broker.
     pub connection: Option<u64>,
-    /// What it says.
+    /// Its content.
     pub control: Control,
-    /// The message's bytes.
+    /// The encoded and signed message.
     pub message: Vec<u8>,
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Signs a message over one connection's nonce. `is_proved` tells about the hello that it answers.
+    /// Signs a message over one connection's nonce. `is_proved`: whether the hello that it answers was proved.
     pub(super) fn answer_over(
         &mut self,
         agent: SourceId,
@@ -37,7 +37,7 @@ impl<L: UnifiedLog> Core<L> {
         let number = |bytes: &[u8; ATTESTATION_LEN]| Attestation::read(bytes).map_or(0, |known| known.claim().number);
         let (place, newest) = (self.place(), self.newest_attestation().map(|bytes| (number(&bytes), bytes)));
         let session = self.sessions.with(&agent, nonce)?;
-        // The session keeps the number that comes next.
+        // The session keeps the number of the next attestation to send.
         let attestation = newest.filter(|(number, _)| session.is_proved && *number >= session.attested);
         session.attested = attestation.map_or(session.attested, |(number, _)| number + 1);
         let connection = session.connection.map(|connection| connection.number);
@@ -58,7 +58,7 @@ impl<L: UnifiedLog> Core<L> {
         Some(Answer { agent, connection, control: down.content, message })
     }
 
-    /// Signs a message for every run of the agent that is there.
+    /// Signs a message for every run of the agent that is connected.
     fn answer_all(&mut self, agent: SourceId, control: &Control, clock: &ClockReading, answers: &mut Vec<Answer>) {
         let there = self.sessions.of(&agent).filter(|session| session.is_there());
         let there: Vec<(Nonce, bool)> = there.map(|session| (session.nonce, session.is_proved)).collect();
@@ -67,8 +67,8 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// What is to be said of what is on disk now: acks, one message for each run of an agent and as many lanes as it takes,
-    /// and questions for what is missing.
+    /// The messages that follow from what is on disk now: acks, one message for each run of an agent and as many lanes
+    /// as it takes, and nacks for what is missing.
     pub(super) fn answers(&mut self, clock: &ClockReading) -> Vec<Answer> {
         let mut answers = Vec::new();
         let acks: Vec<_> = std::mem::take(&mut self.acks).into_iter().collect();

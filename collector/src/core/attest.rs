@@ -1,8 +1,8 @@
 //! Attestations: once a minute the log's key signs a hash over everything that the log holds.
 //!
-//! Lanes are chained one by one; an attestation binds them to each other, to their offsets and to their ingest times, so
-//! that not even the last batch of a lane that has ended can be taken out unseen. It is an event of the collector, rides
-//! in the next acknowledgements, and goes to a place that the operator names.
+//! Lanes are chained one by one; an attestation binds them to each other, to their offsets and to their ingest times,
+//! so that removing even the last batch of a finished lane is detected. It is an event of the collector, travels with
+//! the next acknowledgements, and is copied to the directory that the operator names.
 
 use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -17,32 +17,32 @@ use crate::sources::{Entered, Unattested};
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     entered: Entered,
-    /// Whether it holds nothing but attestations: that alone is not worth another one.
+    /// Whether it holds nothing but attestations, which alone need no attestation.
     is_attestation: bool,
 }
 
 /// The running hash over the log, and the chain of its attestations.
 #[derive(Debug)]
 pub(super) struct Attester {
-    /// Over everything on disk, which ends there.
+    /// The hash over everything on disk, and its end.
     running: Running,
     end: Offset,
     stamp: Timestamp,
-    /// Of the next attestation.
+    /// The number of the next attestation.
     number: u64,
     previous: [u8; 32],
-    /// Everything before this offset is bound by one.
+    /// An attestation binds everything before this offset.
     attested_until: Offset,
     batches: u64,
     /// When the first batch after that, other than an attestation, was made durable, in µs of the monotonic clock.
     since_us: Option<u64>,
     recent: Vec<Recent>,
-    /// The newest one that is on disk.
+    /// The newest attestation that is on disk.
     newest: Option<[u8; ATTESTATION_LEN]>,
 }
 
 impl Attester {
-    /// Goes on from what was found in the log.
+    /// Continues from the entries that a start found without an attestation.
     pub fn new(found: Unattested, monotonic_us: u64) -> Self {
         let newest = found.newest();
         let Unattested { running, end, stamp, recent, newest: bytes } = found;
@@ -62,7 +62,7 @@ impl Attester {
         attester
     }
 
-    /// Everything before this offset is bound by an attestation.
+    /// An attestation binds everything before this offset.
     pub fn attested_until(&self) -> Offset {
         self.attested_until
     }
@@ -94,19 +94,19 @@ impl Attester {
         }
     }
 
-    /// Nothing since the last commit counts.
+    /// The last commit failed: forgets what was appended since the one before.
     pub fn roll_back(&mut self) {
         self.recent.clear();
     }
 
-    /// Whether it is time for one.
+    /// Whether an attestation is due.
     pub fn is_due(&self, monotonic_us: u64) -> bool {
         self.since_us.is_some_and(|since_us| {
             self.batches >= ATTEST_BATCHES_MAX as u64 || monotonic_us.saturating_sub(since_us) >= ATTEST_AFTER_US
         })
     }
 
-    /// The attestation of what is on disk, when it is time for one. `here` names the log, the partition and the term.
+    /// The attestation of what is on disk, when one is due. `here` is the log, the partition and the term.
     pub fn due(&mut self, identity: &Identity, here: &Place, monotonic_us: u64, is_ending: bool) -> Option<Notice> {
         let is_wanted = self.is_due(monotonic_us) || (is_ending && self.since_us.is_some());
         if !is_wanted {

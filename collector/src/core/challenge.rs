@@ -1,7 +1,8 @@
-//! What a hello must repeat so that it counts: proof that it was said a moment ago, by who has the key.
+//! What a hello must repeat to count: it shows that the holder of the key has made the hello a moment ago.
 //!
-//! Nothing is kept for a challenge. It is a keyed hash over the agent's name, the nonce of its connection, the minute, and
-//! how many runs of the agent have shown themselves: an answer to it is younger than the newest of them.
+//! The collector stores nothing for a challenge. It is a keyed hash over the agent's name, the nonce of its connection,
+//! the minute, and how many runs of the agent have shown themselves: an answer to it is younger than the newest of
+//! them.
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::signed::Nonce;
@@ -21,12 +22,12 @@ impl Challenges {
         Self { secret }
     }
 
-    /// The challenge of now.
+    /// The challenge of this minute.
     pub fn make(&self, agent: &SourceId, nonce: Nonce, runs: u64, monotonic_us: u64) -> Nonce {
         self.of_minute(agent, nonce, runs, minute(monotonic_us))
     }
 
-    /// Whether this is the challenge of now or of a few minutes ago.
+    /// Whether this is the challenge of this minute or of one of the few before.
     pub fn is_answered(&self, agent: &SourceId, nonce: Nonce, runs: u64, monotonic_us: u64, answer: Nonce) -> bool {
         let now = minute(monotonic_us);
         (0..=CHALLENGE_MINUTES)

@@ -1,11 +1,12 @@
-//! How far the clocks of sources are off, as measured against the collector's.
+//! How far the clocks of sources are off the collector's.
 //!
-//! A batch names the boot of its machine and what both of its clocks showed when it was made. The monotonic clock cannot be
-//! set: once it is known how far the collector's is ahead of it, every batch of that boot has its moment by the collector's
-//! clocks, however often the wall clock was set in between.
+//! A batch names the boot of its machine and what both of its clocks showed when it was made. The monotonic clock
+//! cannot be set: once it is known how far the collector's is ahead of it, every batch of that boot has a time on the
+//! collector's clocks, however often the wall clock was set in between.
 //!
-//! That distance is measured by proved hellos, which were said after the collector had first heard of their nonce. Batches
-//! improve it: none was made after it came. A boot that has not proved itself since the collector began is not known.
+//! Proved hellos measure that distance, because they were made after the collector first received their nonce. Batches
+//! improve it: each was made before it arrived. It is unknown for a boot without a proved hello since the collector
+//! started.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,14 +18,14 @@ use crate::limits::{BOOTS_MEASURED_MAX, CHALLENGE_MINUTES, CLOCK_DRIFT_PPM_MAX};
 /// A hello that answers a challenge is not older: longer than a challenge is good for.
 const HELLO_AGE_MAX_US: i64 = 60_000_000 * (CHALLENGE_MINUTES as i64 + 1);
 
-/// What was measured of the clocks of all sources.
+/// The measured clocks of all sources.
 #[derive(Debug, Default)]
 pub(super) struct Clocks {
-    /// Of each source the boots that have proved themselves, the newest last.
+    /// For each source, the boots with a proved hello, the newest last.
     sources: BTreeMap<SourceId, VecDeque<Measured>>,
 }
 
-/// What was measured of one boot.
+/// The measured clock of one boot.
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     boot: [u8; 16],
@@ -35,8 +36,8 @@ struct Measured {
 }
 
 impl Measured {
-    /// Whether a distance that is no less than the true one, found now, is a better estimate than the one that is known. Of
-    /// clocks that drift apart, an estimate gets worse as it gets older.
+    /// Whether a distance that is no less than the true one, found now, is a better estimate than the known one. Where
+    /// clocks drift apart, an estimate gets worse as it gets older.
     fn is_improved_by(&self, ahead_us: i64, now: &ClockReading) -> bool {
         let age_us = now.monotonic_us.saturating_sub(self.found_us);
         let drift_us = i64::try_from(age_us / 1_000_000 * CLOCK_DRIFT_PPM_MAX).unwrap_or(i64::MAX);
@@ -45,13 +46,13 @@ impl Measured {
 }
 
 impl Clocks {
-    /// Forgets an agent of which nothing has come.
+    /// Forgets an agent that has delivered nothing.
     pub fn forget(&mut self, source: &SourceId) {
         self.sources.remove(source);
     }
 
-    /// A proved hello came now, in which a source said what its clocks showed. The collector had first heard of its nonce
-    /// `age_us` ago, if that is known.
+    /// Takes the clocks of a source from a proved hello that came now. The collector first received its nonce `age_us`
+    /// ago, if that is known.
     pub fn proved(&mut self, source: SourceId, said: &ClockReading, now: &ClockReading, age_us: Option<u64>) {
         let Some(ahead_us) = ahead_us(said, now) else { return };
         let age_us =
@@ -59,7 +60,7 @@ impl Clocks {
         let measured = Measured { boot: said.boot, ahead_us, found_us: now.monotonic_us };
         let boots = self.sources.entry(source).or_default();
         let known = boots.iter().position(|known| known.boot == said.boot).and_then(|at| boots.remove(at));
-        // One that is nearer to the truth stays, unless the clock has stood still since it was found.
+        // A closer estimate stays, unless the clock has stood still since it was found.
         let kept = known
             .filter(|known| !known.is_improved_by(ahead_us, now) && known.ahead_us >= ahead_us.saturating_sub(age_us));
         if boots.len() == BOOTS_MEASURED_MAX {
@@ -68,7 +69,7 @@ impl Clocks {
         boots.push_back(kept.unwrap_or(measured));
     }
 
-    /// What has to be added to the wall clock of a batch that comes now to have the collector's, in microseconds.
+    /// Microseconds to add to the wall clock of a batch that comes now to have the collector's.
     pub fn offset_us(&mut self, source: &SourceId, made: &ClockReading, now: &ClockReading) -> Option<i64> {
         let known = self.sources.get_mut(source)?.iter_mut().find(|known| known.boot == made.boot)?;
         let ahead_us = ahead_us(made, now)?;
@@ -80,8 +81,8 @@ impl Clocks {
     }
 }
 
-/// How far the collector's monotonic clock, now, is ahead of another one; `None` where the kernel did not name the boot of
-/// that, or it is out of all reason.
+/// How far the collector's monotonic clock is ahead of `other` now; `None` where the kernel did not name that boot, or
+/// the distance is out of all reason.
 fn ahead_us(other: &ClockReading, now: &ClockReading) -> Option<i64> {
     let (now, other_us) = (i64::try_from(now.monotonic_us).ok()?, i64::try_from(other.monotonic_us).ok()?);
     (other.boot != [0; 16]).then(|| now.saturating_sub(other_us))
@@ -97,8 +98,8 @@ mod tests {
     const SECOND: i64 = 1_000_000;
     const DAY: i64 = 86_400 * SECOND;
 
-    /// The clocks at a second: of the collector, or of a machine that was started `started` seconds later, whose wall clock is
-    /// off.
+    /// The clocks at a second: of the collector, or of a machine that was started `started` seconds later, whose wall
+    /// clock is off.
     fn at(second: i64) -> ClockReading {
         reading(second, 0, 0, 9)
     }

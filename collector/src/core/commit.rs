@@ -6,7 +6,7 @@ use super::{Answer, Core, Notice};
 use crate::log::{CommitError, UnifiedLog};
 
 impl<L: UnifiedLog> Core<L> {
-    /// Makes durable what was accepted, answers hellos, and gives the messages to send.
+    /// Makes durable what was accepted, answers hellos, and returns the messages to send.
     ///
     /// # Errors
     /// When nothing since the last commit counts, or when that is unknown ([`Core::is_lost`]): no message that waits
@@ -27,7 +27,7 @@ impl<L: UnifiedLog> Core<L> {
         Ok(answers)
     }
 
-    /// What is missing, and nobody will declare any more, is told with the next commit.
+    /// Queues an event for every gap that will not be declared any more, for the next commit.
     fn tell_gaps(&mut self, clock: &ClockReading) {
         if self.gaps.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! Batches that came before their turn. They are checked, and wait in memory for those before them.
+//! Batches that came too early. They are checked, and wait in memory for those before them.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ struct Taken {
     bytes: usize,
 }
 
-/// All batches that wait, of all sources.
+/// The waiting batches of all sources.
 #[derive(Debug, Default)]
 pub(super) struct Early {
     kept: BTreeMap<(SourceId, Lane, Sequence), Kept>,
@@ -29,7 +29,7 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// Keeps a batch if there is room; one that is dropped comes again.
+    /// Keeps a batch if there is room; a dropped one is sent again.
     pub fn keep(&mut self, source: SourceId, lane: Lane, kept: Kept) {
         let key = (source, lane, kept.offered.range.first);
         let bytes = kept.bytes.len();
@@ -44,7 +44,7 @@ impl Early {
         }
     }
 
-    /// The batch of the lane that begins at `end`; those before it have come some other way and are dropped.
+    /// The batch of the lane that begins at `end`; drops those before it, which the log already holds.
     pub fn take(&mut self, source: SourceId, lane: Lane, end: Sequence) -> Option<Kept> {
         loop {
             let (key, _) = self.kept.range((source, lane, Sequence::ZERO)..=(source, lane, end)).next()?;
@@ -56,7 +56,7 @@ impl Early {
         }
     }
 
-    /// Forgets a source of which nothing has come.
+    /// Forgets a source that has delivered nothing.
     pub fn forget(&mut self, source: &SourceId) {
         if !self.taken.contains_key(source) {
             return;

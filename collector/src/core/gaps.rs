@@ -1,7 +1,8 @@
-//! Gaps that nobody has declared yet, and perhaps nobody will.
+//! Gaps without a declaration, which may never come.
 //!
-//! A sender makes a loss durable before it leaves something out. So the loss is among what its critical lanes held when it
-//! said where it goes on; only when all of that is here and says nothing, the collector says that there is a gap.
+//! A sender makes a loss durable before it leaves something out. So the loss is among the records that its critical
+//! lanes held when its hello said where a lane continues; the collector reports a gap only when it has all of those
+//! records and none declares the loss.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +15,10 @@ const FIRST: Lane = Lane { stream: Stream::Critical, epoch: Epoch::new(0) };
 const LAST: Lane = Lane { stream: Stream::Samples, epoch: Epoch::new(u64::MAX) };
 const _: () = assert!(Stream::Critical.number() < Stream::Samples.number(), "lanes are ordered so");
 
-/// What must be here before a gap is told.
+/// What must be in the log before a gap is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WaitsFor {
-    /// The critical lanes of the hello that went on behind the gap, and where they ended.
+    /// The critical lanes of the hello that continued behind the gap, and their ends.
     pub critical: Vec<(Lane, Sequence)>,
 }
 
@@ -36,12 +37,12 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    /// The lane may go on behind a gap.
+    /// The lane may continue behind a gap.
     pub fn expect(&mut self, agent: SourceId, lane: Lane, waits_for: WaitsFor) {
         self.expected.insert((agent, lane), waits_for);
     }
 
-    /// The agent holds these critical lanes: what a gap waits for of others is not there any more, and will never come.
+    /// The agent holds these critical lanes: other lanes that a gap waits for no longer exist, and will never come.
     pub fn holds(&mut self, agent: SourceId, critical: &[(Lane, Sequence)]) {
         let of_agent = self.open.iter_mut().filter(|((of, _), _)| *of == agent);
         for (_, waits_for) in of_agent {
@@ -49,30 +50,30 @@ impl Gaps {
         }
     }
 
-    /// Forgets what it expects of lanes that are not known any more.
+    /// Forgets the gaps expected in lanes that are not known any more.
     pub fn expect_only(&mut self, agent: &SourceId, is_known: impl Fn(&Lane) -> bool) {
         let of_agent = self.expected.range((*agent, FIRST)..=(*agent, LAST));
         let gone: Vec<_> = of_agent.map(|(key, _)| *key).filter(|(_, lane)| !is_known(lane)).collect();
         gone.iter().for_each(|key| drop(self.expected.remove(key)));
     }
 
-    /// Forgets an agent of which nothing has come.
+    /// Forgets an agent that has delivered nothing.
     pub fn forget(&mut self, agent: &SourceId) {
         self.expect_only(agent, |_| false);
     }
 
-    /// It has gone on behind it.
+    /// The lane has continued behind its gap.
     pub fn opened(&mut self, agent: SourceId, lane: Lane) {
         let waits_for = self.expected.remove(&(agent, lane)).unwrap_or(WaitsFor { critical: Vec::new() });
         self.open.insert((agent, lane), waits_for);
     }
 
-    /// Whether there is none that may have to be told.
+    /// Whether no gap waits for a declaration.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Lanes with a gap that nobody will declare any more.
+    /// Lanes with a gap that will not be declared any more.
     pub fn over(&mut self, sources: &Sources) -> Vec<(SourceId, Lane)> {
         let mut over = Vec::new();
         self.open.retain(|(agent, lane), waits_for| {

@@ -1,7 +1,7 @@
 //! Control messages of agents.
 //!
-//! A hello that does not answer our challenge is a claim: it is answered with one, and changes nothing. Whoever repeats it
-//! with the answer has the key, and says it now.
+//! A hello that does not answer a challenge is a claim: the collector answers it with a challenge and changes nothing.
+//! A sender that repeats it with the answer holds the key now.
 
 use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::session::signed::{Instance, Nonce, Unverified, Up, UpContent, is_down};
@@ -23,7 +23,7 @@ pub(super) struct Greeting {
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Takes a signed message; gives the run of the agent that has proved itself over this connection with it.
+    /// Takes a signed message; returns the run of the agent that has proved its key over this connection with it.
     pub(super) fn take_control(&mut self, origin: Origin<'_>, payload: &[u8]) -> Result<Option<Instance>, Refusal> {
         let Origin { agent, clock, .. } = origin;
         if is_down(payload) {
@@ -66,16 +66,16 @@ impl<L: UnifiedLog> Core<L> {
         }
         let known = self.hellos.insert((agent, up.nonce), Greeting { hello, is_proved });
         if known.is_some_and(|known| known.is_proved && !is_proved) {
-            // The same connection has proved itself with what came before it: that counts.
+            // The same connection has proved its key with an earlier message: that counts.
             self.hellos.entry((agent, up.nonce)).and_modify(|greeting| greeting.is_proved = true);
         }
-        // Whoever repeats over another connection what was overheard has proved nothing over that.
+        // A hello overheard on one connection and repeated over another proves nothing over the latter.
         let is_over_it = self.sessions.with(&agent, up.nonce).is_some_and(|session| session.connection == connection);
         Ok((is_proved && is_over_it).then_some(up.instance))
     }
 
-    /// Under a name that the connection is not tied to, an agent speaks that had the name before: it has the key that the name
-    /// is held to, and pins none. Another key than that is no news about the name: it tells of the guest.
+    /// Checks an agent that speaks over a connection of a different name, which it had before: it must have the key
+    /// that the name is held to, and pins none. A different key is no news about the name: the refusal names the guest.
     fn check_guest(&mut self, origin: Origin<'_>, key: PublicKey) -> Result<(), Refusal> {
         let Origin { agent, .. } = origin;
         let pinned = self.sources.key(&agent);
@@ -102,7 +102,8 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// What an agent says, if it is signed with the key that its name is held to, or comes with where it has none.
+    /// An agent's message, if it is signed with the key that its name is held to, or brings a key where the name has
+    /// none.
     pub(super) fn check_key(&self, agent: SourceId, up: Unverified<Up>) -> Result<Up, Refusal> {
         let key = up.claim().key;
         match self.sources.key(&agent) {
@@ -125,7 +126,7 @@ impl<L: UnifiedLog> Core<L> {
         })
     }
 
-    /// A run of an agent has proved itself. The first key that a name proves itself with is the one that it is held to.
+    /// A run of an agent has proved its key. The first key that is proved under a name is pinned to it.
     fn proved(&mut self, origin: Origin<'_>, up: &Up, hello: &Hello) -> Result<(), Refusal> {
         let Origin { agent, connection, clock } = origin;
         if self.sources.key(&agent).is_none() {
@@ -148,7 +149,7 @@ impl<L: UnifiedLog> Core<L> {
         }
         let known = self.sources.get(&agent);
         let in_conflict = known.is_some_and(|source| source.conflict.is_some());
-        // That it had another name is its own word, and true of a name that is held to its key.
+        // A former name is only the agent's claim, but its own name is held to its key, so the claim is signed.
         let is_new = |former: &&SourceId| {
             let is_its_own = **former != agent && self.sources.key(former) == Some(up.key);
             is_its_own && known.is_none_or(|source| !source.aliases.contains(former))
@@ -172,8 +173,8 @@ impl<L: UnifiedLog> Core<L> {
         Ok(())
     }
 
-    /// A run has proved itself for the first time: those that were here before are to say hello. One that has ended will not,
-    /// and one that does proves itself again, so that there are two machines.
+    /// A run has proved its key for the first time: asks the earlier ones to say hello. A run that has ended will not;
+    /// one that does shows that there are two machines.
     fn ask_runs_beside(&mut self, agent: SourceId, nonce: Nonce) {
         for session in self.sessions.beside(&agent, nonce) {
             let nack = |lane: &Lane| (agent, session.nonce, Control::Nack { lane: *lane, from: SAY_HELLO });
@@ -181,9 +182,9 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// The answer to a hello. To be called with everything on disk. A proved one may let a lane go on behind what will
-    /// never come; that counts once the batch behind it is there. What the log has lost of a lane, and the agent may still
-    /// hold, it is asked for.
+    /// The answer to a hello. Call it with everything on disk. A proved hello may let a lane continue behind what will
+    /// never come; that counts once the batch behind it is in the log. The welcome asks for what the log has lost of a
+    /// lane and the agent may still hold.
     pub(super) fn welcome(&mut self, agent: SourceId, nonce: Nonce, greeting: &Greeting) -> Control {
         let Greeting { hello, is_proved } = greeting;
         let mut welcome = Welcome { session: hello.session, lanes: heapless::Vec::new() };
@@ -208,7 +209,7 @@ impl<L: UnifiedLog> Core<L> {
         Control::Welcome(welcome)
     }
 
-    /// Whether a run of the agent has proved itself over this connection; behind a broker, over any.
+    /// Whether a run of the agent has proved its key over this connection; behind a broker, over any.
     pub(super) fn has_proved_over(&self, agent: &SourceId, connection: Option<Connection>) -> bool {
         let number = |connection: Connection| connection.number;
         let is_here =
@@ -216,13 +217,13 @@ impl<L: UnifiedLog> Core<L> {
         self.sessions.of(agent).any(|session| session.is_proved && session.is_there() && is_here(session))
     }
 
-    /// Whether a message over this nonce comes from a run that has proved itself.
+    /// Whether a message over this nonce comes from a run that has proved its key.
     pub(super) fn has_proved(&self, agent: &SourceId, nonce: Nonce) -> bool {
         self.sessions.of(agent).any(|session| session.is_proved && session.nonce == nonce)
     }
 }
 
-/// Reads a signed message of an agent; its signature is still to be checked.
+/// Reads a signed message of an agent, whose signature must still be checked.
 pub(super) fn read_up(payload: &[u8]) -> Result<Unverified<Up>, Refusal> {
     Up::read(payload).map_err(|error| {
         let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };

@@ -1,12 +1,12 @@
-//! Admission: every payload is checked, and each of its batches refused, kept back, or appended to the log.
+//! Admission: every payload is checked, and each of its batches is refused, kept back, or appended to the log.
 //!
 //! It has no clock and no socket. The writer thread passes payloads and times in ([`Core::receive`]), decides when to
-//! commit ([`Core::commit`]), and carries the answers away.
+//! commit ([`Core::commit`]), and sends the answers.
 //!
 //! What must hold:
-//! - Nothing is acked that is not on disk. What a commit that failed had accepted is forgotten, and comes again.
-//! - What is appended of a lane follows what is in the log of it, without a hole that no event of the log names.
-//! - Whatever comes in costs a bounded amount of memory, and no panic.
+//! - Nothing is acked that is not on disk. What a failed commit had accepted is forgotten, and comes again.
+//! - A batch is appended where its lane ends in the log, without a hole that no event of the log names.
+//! - Every payload costs a bounded amount of memory, and no panic.
 
 mod admit;
 mod answer;
@@ -71,18 +71,18 @@ use pieces::Pieces;
 use refusal::RefusedEvents;
 use sessions::Sessions;
 
-/// Who the collector itself is, as a source of events.
+/// The collector as a source of events.
 #[derive(Clone, Debug)]
 pub struct OwnIdentity {
-    /// Its name: `collector` unless configured. No agent can have it.
+    /// Its name: `collector` unless configured. No agent can have that name.
     pub source: SourceId,
     /// Its key pair.
     pub identity: Identity,
     /// A random number: the epoch to begin when the log's last one cannot be continued.
     pub epoch: Epoch,
-    /// Random bytes that nobody else has, for the challenges that agents answer.
+    /// Secret random bytes for the challenges that agents answer.
     pub challenge: [u8; 32],
-    /// Lead to its key from those before it, as far as the log may not know them yet.
+    /// Endorsements that lead from earlier keys to its key, as far as the log may not know them yet.
     pub endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
 }
 
@@ -91,44 +91,44 @@ pub struct OwnIdentity {
 pub enum Confirm {
     /// At once: nothing of it goes to the log.
     Now,
-    /// After the next commit that succeeds; not at all when that fails.
+    /// After the next commit that succeeds; never when that commit fails.
     AfterCommit,
 }
 
-/// What became of a payload.
+/// The outcome of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// When to confirm it.
+    /// When the transport may confirm it.
     pub confirm: Confirm,
-    /// Batches that were appended, those included that had been kept back until now.
+    /// Appended batches, including those that had been kept back until now.
     pub accepted: u32,
-    /// Batches that were there already.
+    /// Batches that the log already held.
     pub duplicates: u32,
-    /// Batches that came before their turn and are kept back (or dropped when there is no room: they come again).
+    /// Batches that came too early and are kept back, or dropped when there is no room: they come again.
     pub early: u32,
-    /// The first thing that was refused.
+    /// The first refusal.
     pub refusal: Option<Refusal>,
-    /// The run of the agent that has proved itself with it.
+    /// The run of the agent that has proved its key with it.
     pub proved: Option<Instance>,
 }
 
-/// Where a message comes from, and when.
+/// Sender, connection and arrival of a message.
 #[derive(Clone, Copy, Debug)]
 struct Origin<'a> {
-    /// On whose topic.
+    /// The agent on whose topic it came.
     agent: SourceId,
-    /// Over which connection; `None` through a broker.
+    /// Its connection; `None` through a broker.
     connection: Option<Connection>,
     clock: &'a ClockReading,
 }
 
 impl Origin<'_> {
-    /// The name that the connection is tied to, where that is not the topic's.
+    /// The name that the connection is tied to, where that differs from the topic's.
     fn guest(&self) -> Option<SourceId> {
         self.connection.and_then(|connection| connection.name).filter(|name| *name != self.agent)
     }
 
-    /// Whose connection it is; `None` through a broker.
+    /// The client address of the connection; `None` through a broker.
     fn address(&self) -> Option<Address> {
         self.connection.and_then(|connection| connection.peer).map(|peer| Address::of(peer.ip()))
     }
@@ -138,13 +138,14 @@ impl Origin<'_> {
         self.guest().is_none() && self.connection.is_some_and(|connection| connection.is_vouched)
     }
 
-    /// Who speaks, as far as is known: what is refused of a guest is its own matter, not that of the name that it has taken.
+    /// The source that a refusal is counted for: a guest's refusals count for the guest, not for the name that it has
+    /// taken.
     fn speaker(&self) -> SourceId {
         self.guest().unwrap_or(self.agent)
     }
 }
 
-/// Admission, with the log behind it.
+/// Admission, and the log that it appends to.
 pub struct Core<L: UnifiedLog> {
     log: L,
     sources: Sources,
@@ -153,7 +154,7 @@ pub struct Core<L: UnifiedLog> {
     pieces: Pieces,
     /// Lanes to ack once everything is on disk.
     acks: BTreeSet<(SourceId, Lane)>,
-    /// Lanes to ask for what is missing.
+    /// Lanes to nack for what is missing.
     nacks: BTreeMap<(SourceId, Lane), Sequence>,
     /// Hellos to answer once everything is on disk.
     hellos: BTreeMap<(SourceId, Nonce), Greeting>,
@@ -162,11 +163,11 @@ pub struct Core<L: UnifiedLog> {
     clocks: Clocks,
     names: Names,
     gaps: Gaps,
-    /// Questions that the log is to be read for.
+    /// Questions that must be answered from the log.
     questions: Vec<Question>,
     /// Answers to questions.
     common: BTreeMap<(SourceId, Nonce), Control>,
-    /// What agents are to send once more.
+    /// Ranges that agents must send once more.
     again: Vec<(SourceId, Nonce, Control)>,
     refused_events: RefusedEvents,
     posted_ids: Box<dyn PostedIds>,
@@ -174,18 +175,19 @@ pub struct Core<L: UnifiedLog> {
     posted: BTreeMap<EventKey, Offset>,
     /// Whether the term is in the log.
     is_begun: bool,
-    /// Whether the outcome of a commit is unknown: the log has to be reopened, and a core made from what that finds.
+    /// Whether the outcome of a commit is unknown: then the log must be reopened, and a new core built from what that
+    /// finds.
     is_lost: bool,
-    /// When the last entry was appended that the log had when it was opened.
+    /// Ingest time of the last entry that the log held when it was opened.
     opened_at: Timestamp,
     troubles: Troubles,
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Over a log that was just opened, and the sources that were rebuilt from it.
+    /// Starts admission over a log that was just opened, and the sources that were rebuilt from it.
     ///
     /// # Panics
-    /// When `sources` was made for another own name.
+    /// When `sources` was made for a different collector name.
     pub fn new(log: L, sources: Sources, own: OwnIdentity, recovery: &Recovery, clock: &ClockReading) -> Self {
         let (mut log, mut sources) = (log, sources);
         let opened_at = sources.last_stamp();
@@ -195,7 +197,7 @@ impl<L: UnifiedLog> Core<L> {
         let endorsements = own.endorsements.clone();
         let own = Own::new(own, &mut sources, recovery, clock);
         term::draw(&mut log, &mut sources);
-        // It has no connection to itself, and is there for as long as somebody can ask it.
+        // The collector has no connection to itself; it counts as connected as long as it runs.
         if let Some(source) = sources.get_or_add(own.source()) {
             source.linked(LinkState::Online, clock.wall);
         }
@@ -232,13 +234,13 @@ impl<L: UnifiedLog> Core<L> {
         core
     }
 
-    /// Takes posted events from now on, each of them once by these.
+    /// Takes posted events from now on, each of them once, by these ids.
     pub fn with_posted_ids(self, posted_ids: Box<dyn PostedIds>) -> Self {
         Self { posted_ids, ..self }
     }
 
-    /// Takes the payload of one message that came on the topic of `agent`, over this connection, which is already tied to
-    /// the agent's name; without one, through a broker.
+    /// Takes the payload of one message that came on the topic of `agent`, over this connection, which is already tied
+    /// to the agent's name; `None` through a broker.
     pub fn receive(
         &mut self,
         agent: SourceId,
@@ -273,7 +275,7 @@ impl<L: UnifiedLog> Core<L> {
         if piece::is_piece(payload) {
             return self.take_piece(origin, payload, received);
         }
-        // One that is refused does not speak for those behind it; only bytes that are no batch end the message.
+        // A refused batch does not stop those behind it; only bytes that are no batch end the message.
         let mut first = Ok(());
         for batch in split(payload) {
             let result = batch.map_err(Refusal::from).and_then(|batch| self.admit(origin, &batch, received));
@@ -286,7 +288,7 @@ impl<L: UnifiedLog> Core<L> {
         first
     }
 
-    /// Counts a refusal, and puts it into the log unless that was done lately.
+    /// Counts a refusal, and logs it unless the same was logged lately.
     fn refuse(&mut self, agent: SourceId, refusal: &Refusal, clock: &ClockReading) {
         self.note_refused_name(agent, refusal.reason);
         self.sources.refused(&agent, refusal.reason);
@@ -298,14 +300,14 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// The collector ends on purpose: says so, and attests what is in the log with the commits that follow.
+    /// The collector stops on purpose: logs that, and attests what is in the log with the commits that follow.
     pub fn ending(&mut self, clock: &ClockReading) {
         self.own.ending();
         self.own.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
     }
 
-    /// Whether a commit has anything to do: something to write, or something to answer. After a commit that failed this
-    /// stays so: wait a while before the next one.
+    /// Whether a commit has anything to do: something to write, or something to answer. It stays true after a failed
+    /// commit: wait a while before the next one.
     pub fn is_pending(&self) -> bool {
         let answers =
             !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty() || !self.common.is_empty();
@@ -313,7 +315,7 @@ impl<L: UnifiedLog> Core<L> {
         answers || self.log.buffered_bytes() > 0 || self.own.is_pending() || self.log.has_damage()
     }
 
-    /// Whether the outcome of a commit is unknown: nothing is taken any more, and the log has to be reopened.
+    /// Whether the outcome of a commit is unknown: the core takes nothing any more, and the log must be reopened.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }
@@ -333,12 +335,12 @@ impl<L: UnifiedLog> Core<L> {
         &self.log
     }
 
-    /// What is known of every source.
+    /// The state of every source.
     pub fn sources(&self) -> &Sources {
         &self.sources
     }
 
-    /// The sources that have changed since this was called last, as they are now.
+    /// The sources that have changed since the last call, as they are now.
     pub fn take_changed(&mut self) -> Vec<ChangedSource> {
         self.sources.take_changed()
     }

@@ -1,8 +1,8 @@
-//! Names that come for the first time: how many one client address may bring, and which give way to them.
+//! New names: how many one client address may bring, and which names are dropped to make room for them.
 //!
-//! A name costs a stranger a key pair and nothing else. So each client address has a bucket of tokens for names that are not
-//! known, and of names that have delivered nothing only so many are kept. A login or a certificate vouches for a name: an
-//! operator has given it. What gives way is forgotten by an event in the log, so that a start finds the same names.
+//! A name costs a stranger a key pair and nothing else. So each client address has a bucket of tokens for unknown
+//! names, and the number of names that have delivered nothing is limited. A login or a certificate vouches for a name:
+//! an operator has assigned it. An event in the log records each dropped name, so that a start finds the same names.
 
 use std::collections::BTreeSet;
 
@@ -17,29 +17,29 @@ use crate::limits::{
 use crate::log::UnifiedLog;
 use crate::shares::{Address, Buckets};
 
-/// Who brings names, and what became of others for them.
+/// The limits on new names, and the names that were dropped.
 #[derive(Debug)]
 pub(super) struct Names {
     buckets: Buckets,
-    /// Tokens that were taken since the last commit.
+    /// Client addresses that have spent tokens since the last commit.
     taken: Vec<Option<Address>>,
-    /// Names that gave way, until somebody asks for them.
+    /// Names that were dropped since the last call of `take_gave_way`.
     gave_way: BTreeSet<SourceId>,
 }
 
 impl Names {
-    /// One client address may bring so many new names at once.
+    /// One client address may bring `new_of_one` new names at once.
     pub fn new(new_of_one: u32) -> Self {
         let buckets = Buckets::new(new_of_one, NAMES_FILL_TIME, NAMES_ADDRESSES_MAX);
         Self { buckets, taken: Vec::new(), gave_way: BTreeSet::new() }
     }
 
-    /// What came with them is on disk.
+    /// The events that tokens were spent on are on disk.
     pub fn settle(&mut self) {
         self.taken.clear();
     }
 
-    /// What came with them comes again.
+    /// The commit failed: gives the tokens back, because the same messages come again.
     pub fn roll_back(&mut self) {
         self.taken.drain(..).for_each(|of| self.buckets.give_back(of));
     }
@@ -52,17 +52,17 @@ impl Default for Names {
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Lets one client address bring so many new names at once.
+    /// Lets one client address bring `of_one` new names at once.
     pub fn with_new_names(self, of_one: u32) -> Self {
         Self { names: Names::new(of_one), ..self }
     }
 
-    /// The names that gave way to others since this was asked last.
+    /// The names that were dropped since the last call.
     pub fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
         std::mem::take(&mut self.names.gave_way)
     }
 
-    /// Whether a name that claims to be somebody may go on to prove it: one that is not known needs a token by then.
+    /// Checks that a claimed name may answer the challenge: an unknown name needs a token.
     pub(super) fn check_first_contact(&self, origin: Origin<'_>) -> Result<(), Refusal> {
         if self.sources.key(&origin.agent).is_some() || origin.is_vouched() {
             return Ok(());
@@ -71,7 +71,7 @@ impl<L: UnifiedLog> Core<L> {
         if has_token { Ok(()) } else { Err(self.too_many_first_contacts(origin)) }
     }
 
-    /// A name that is not known has proved a key: takes a token for it, and makes room.
+    /// An unknown name has proved a key: spends a token on it, and makes room.
     pub(super) fn meet(&mut self, origin: Origin<'_>) -> Result<(), Refusal> {
         if !origin.is_vouched() {
             if !self.names.buckets.take(origin.address(), origin.clock.monotonic_us) {
@@ -86,7 +86,7 @@ impl<L: UnifiedLog> Core<L> {
         self.make_room_for(&origin.agent, origin.clock)
     }
 
-    /// Makes room in the table of all names.
+    /// Makes room in the table of names.
     fn make_room_for(&mut self, agent: &SourceId, clock: &ClockReading) -> Result<(), Refusal> {
         while self.sources.len() >= SOURCES_MAX && self.sources.get(agent).is_none() {
             let first = self.sources.first_to_give_way(false).ok_or_else(|| Refusal::too_many(agent))?;
@@ -95,7 +95,7 @@ impl<L: UnifiedLog> Core<L> {
         Ok(())
     }
 
-    /// A name of which nothing but a refusal is known gets a place, to be counted; others of that kind may lose theirs.
+    /// Adds a name that is known only by a refusal, to count it; it may replace others of that kind.
     pub(super) fn note_refused_name(&mut self, agent: SourceId, reason: Reason) {
         if self.sources.get(&agent).is_some() || matches!(reason, Reason::FirstContacts | Reason::TooMany) {
             return;
@@ -109,7 +109,7 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// A name that has delivered nothing is forgotten, with all that is kept by it.
+    /// Forgets a name that has delivered nothing, with everything that is kept for it.
     fn give_way(&mut self, name: SourceId, clock: &ClockReading) {
         let was_pinned = self.sources.forget(&name);
         self.sessions.forget(&name);

@@ -17,39 +17,39 @@ use crate::sources::LaneKept;
 pub enum Notice {
     /// The collector began.
     Started {
-        /// How it had stopped the time before.
+        /// How the run before had stopped.
         previous: PreviousStop,
         /// The version of its software.
         version: String,
-        /// What the start had to mend, for people.
+        /// What the start repaired, for people.
         repairs: String,
     },
-    /// The collector ends on purpose.
+    /// The collector stops on purpose.
     Stopped {
-        /// Why.
+        /// The reason of the stop, for people.
         reason: String,
     },
     /// A source is held to this key from now on.
     KeyPinned {
-        /// The source.
+        /// The pinned source.
         source: SourceId,
-        /// Its key.
+        /// The key that it is held to.
         key: PublicKey,
     },
-    /// Something that came in this source's name was refused.
+    /// A message in this source's name was refused.
     Refused {
-        /// The source.
+        /// The source that the message named.
         source: SourceId,
-        /// Why.
+        /// The refusal in words.
         reason: String,
     },
-    /// These will not come, and nobody has declared them yet.
+    /// A gap: these records will not come, and no loss declares them yet.
     Gap {
-        /// The source.
+        /// The source of the lane.
         source: SourceId,
         /// The lane that has the hole.
         lane: Lane,
-        /// What is missing.
+        /// The missing records.
         range: SequenceRange,
     },
     /// A term of the log begins, or began.
@@ -57,96 +57,96 @@ pub enum Notice {
         /// Log, partition and term, and the term's first offset.
         first: Place,
     },
-    /// The log is bound up to here.
+    /// An attestation of the log.
     Attested {
         /// The attestation's bytes.
         attestation: [u8; ATTESTATION_LEN],
     },
     /// An agent has an acknowledgement of a place that this log does not have.
     RolledBack {
-        /// The agent.
+        /// The agent that sent the acknowledgement.
         source: SourceId,
-        /// The term of that place.
+        /// The term of the acknowledged place.
         term: u64,
-        /// How far that term reaches here.
+        /// The end of that term in this log.
         until: Offset,
-        /// How far it had come.
+        /// The end of the log that was acknowledged.
         end: Offset,
-        /// When the acknowledgement was made.
+        /// The time of the acknowledgement.
         time: Timestamp,
     },
-    /// Two machines speak for one source.
+    /// Two machines send as one source.
     Conflict {
-        /// The source.
+        /// The source that both claim to be.
         source: SourceId,
-        /// The boots of both.
+        /// The boot ids of both.
         boots: [[u8; 16]; 2],
-        /// Their addresses, for people.
+        /// The client addresses of both, for people.
         addresses: String,
     },
-    /// An operator says that nothing more is to be expected of a source.
+    /// An operator has retired a source: no more of it is expected.
     Retired {
-        /// The source.
+        /// The retired source.
         source: SourceId,
-        /// Who says so.
+        /// The operator's name.
         who: String,
-        /// Why.
+        /// The operator's reason.
         why: String,
     },
-    /// An operator says that a source may come with this key from now on.
+    /// An operator has replaced the key of a source.
     KeyReplaced {
-        /// The source.
+        /// The source whose key is replaced.
         source: SourceId,
         /// Its new key.
         key: PublicKey,
-        /// Who says so.
+        /// The operator's name.
         who: String,
     },
-    /// A key of the log endorses another one.
+    /// A key of the log endorses its successor.
     KeyEndorsed {
         /// The endorsement's bytes.
         endorsement: [u8; ENDORSEMENT_LEN],
     },
-    /// A source holds events under a name that it had before.
+    /// A source holds events under a former name.
     Alias {
-        /// The source.
+        /// The source by its present name.
         source: SourceId,
-        /// The name that it had.
+        /// Its former name.
         former: SourceId,
     },
-    /// A source that has delivered nothing gave way to others.
+    /// A source that has delivered nothing was dropped to make room for others.
     Forgotten {
-        /// The source.
+        /// The forgotten source.
         source: SourceId,
     },
-    /// Retention removes what is before this offset.
+    /// Retention trims the log: removes the entries before this offset.
     Trimmed {
         /// The oldest offset that stays.
         until: Offset,
-        /// Which rule asks for it.
+        /// The rule of retention that asks for it.
         rule: String,
     },
     /// Retention empties the batches of a stream before this offset.
     Emptied {
-        /// The stream.
+        /// The stream that is emptied.
         stream: Stream,
-        /// The offset.
+        /// The first offset that stays as it is.
         until: Offset,
-        /// Which rule asks for it.
+        /// The rule of retention that asks for it.
         rule: String,
     },
-    /// How far a lane has come.
+    /// The end of a lane.
     LaneKept {
-        /// The source.
+        /// The source of the lane.
         source: SourceId,
-        /// The lane.
+        /// The lane that is re-logged.
         lane: Lane,
-        /// How far.
+        /// Its end, and how it got there.
         kept: LaneKept,
     },
-    /// The disk of the log refused something, or gave back something else than what was written.
+    /// The disk of the log refused an operation, or returned other bytes than were written.
     DiskTrouble {
-        /// What happened and what was done.
+        /// The failure and the repair, for people.
         message: String,
     },
 }
@@ -159,7 +159,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Whether `other` says nothing that this one does not say: a disk that fails for hours is told once.
+    /// Whether `other` adds nothing to this event: a disk that fails for hours is logged once.
     pub fn repeats(&self, other: &Notice) -> bool {
         self.notice == *other
             || matches!((&self.notice, other), (Notice::DiskTrouble { .. }, Notice::DiskTrouble { .. }))
@@ -231,7 +231,7 @@ impl Told {
     }
 }
 
-/// As much of a text as an event takes.
+/// As much of a text as an event can hold.
 fn clip(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }

@@ -1,4 +1,4 @@
-//! What an operator says about sources.
+//! An operator's decisions about sources.
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
@@ -7,51 +7,51 @@ use afferent_protocol::sign::PublicKey;
 use super::{Core, Notice};
 use crate::log::UnifiedLog;
 
-/// Something that an operator says.
+/// A decision of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Nothing more is to be expected of a source.
+    /// No more is expected of a source.
     Retire {
-        /// The source.
+        /// The source to retire.
         source: SourceId,
-        /// Who says so.
+        /// The operator's name.
         who: String,
-        /// Why.
+        /// The operator's reason.
         why: String,
     },
-    /// A source comes with this key from now on, and not with the one before.
+    /// A source uses this key from now on, instead of the one before.
     ReplaceKey {
-        /// The source.
+        /// The source whose key is replaced.
         source: SourceId,
         /// Its new key.
         key: PublicKey,
-        /// Who says so.
+        /// The operator's name.
         who: String,
     },
 }
 
-/// Why it is not done.
+/// Why a decision was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotOperated {
-    /// There is no such source.
+    /// The source does not exist.
     #[error("there is no source {0}; `afferent-collector agents` lists them")]
     Unknown(SourceId),
-    /// The collector speaks for itself.
+    /// The source is the collector itself.
     #[error("{0} is the collector itself, whose key and end are no operator's to say")]
     Own(SourceId),
-    /// It is held to this key already.
+    /// The source already has this key.
     #[error("{0} is held to this key already")]
     SameKey(SourceId),
-    /// The key is no point of the curve, so that nothing can be signed with it.
+    /// The key is not a point of the curve, so that no signature can be checked with it.
     #[error("the key is no Ed25519 public key")]
     NoKey,
-    /// Whoever takes messages here does not take this one.
+    /// The receiver of messages here takes no decisions of operators.
     #[error("nothing can be said about sources here")]
     Nowhere,
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Does what an operator says, and says so in the log with the next commit.
+    /// Carries out an operator's decision, and logs it with the next commit.
     pub fn operate(&mut self, operation: &Operation, clock: &ClockReading) -> Result<(), NotOperated> {
         match operation {
             Operation::Retire { source, who, why } => self.retire(*source, who, why, clock),
@@ -59,14 +59,14 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// Nothing more is to be expected of this source.
+    /// Retires a source: no more of it is expected.
     pub fn retire(&mut self, source: SourceId, who: &str, why: &str, clock: &ClockReading) -> Result<(), NotOperated> {
         self.check_operable(source)?;
         self.say(Notice::Retired { source, who: who.to_owned(), why: why.to_owned() }, clock);
         Ok(())
     }
 
-    /// The old key ends at once; what it has signed before stays proved.
+    /// Replaces the key of a source. The old key ends at once; its earlier signatures stay valid.
     pub fn replace_key(
         &mut self,
         source: SourceId,

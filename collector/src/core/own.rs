@@ -17,7 +17,7 @@ use crate::log::{Recovery, UnifiedLog};
 use crate::posted::NewEvent;
 use crate::sources::{Entered, Sources};
 
-/// Where the own lane ends.
+/// End of the collector's own lane.
 #[derive(Clone, Copy, Debug)]
 struct LaneEnd {
     next: Sequence,
@@ -31,7 +31,7 @@ pub(super) struct Own {
     end: LaneEnd,
     durable: LaneEnd,
     waiting: VecDeque<Told>,
-    /// Appended, and not yet on disk.
+    /// Appended events that are not yet on disk.
     flushed: Vec<Told>,
     builder: BatchBuilder,
     bytes: Vec<u8>,
@@ -72,7 +72,7 @@ impl Own {
             is_ending: false,
         };
         if !has_key {
-            // Whoever reads the log must be able to prove what the collector says as well.
+            // A reader of the log must be able to verify the collector's events as well.
             sources.pin(source, key);
             own.tell(Notice::KeyPinned { source, key }, clock);
         }
@@ -82,7 +82,7 @@ impl Own {
         own
     }
 
-    /// What the log has lost, and which lanes that has torn.
+    /// Queues events for what the log has lost, and for the lanes that were torn.
     fn tell_recovery(&mut self, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) {
         if let Some((first, end)) = sources.gone_untold() {
             let message =
@@ -117,19 +117,19 @@ impl Own {
         &self.who.identity
     }
 
-    /// Queues an event; when too many wait already it is dropped.
+    /// Queues an event; drops it when too many wait already.
     pub fn tell(&mut self, notice: Notice, clock: &ClockReading) {
         if self.waiting.len() < NOTICES_MAX && !self.waiting.iter().any(|told| told.repeats(&notice)) {
             self.tell_now(notice, clock);
         }
     }
 
-    /// Queues an event that must not be dropped: as many as there are lanes and keys, each of them once.
+    /// Queues an event that must not be dropped: there are at most as many as lanes and keys, each of them once.
     pub fn tell_now(&mut self, notice: Notice, clock: &ClockReading) {
         self.waiting.push_back(Told { time: clock.wall, notice });
     }
 
-    /// The term that begins at this place goes before all that waits.
+    /// Queues the term that begins at `first` before all waiting events.
     pub fn begin_term(&mut self, first: Place, clock: &ClockReading) {
         let notice = Notice::TermBegun { first };
         if !self.is_waiting(&notice) {
@@ -142,29 +142,29 @@ impl Own {
         self.attester.push(entered, false);
     }
 
-    /// Attests what is on disk when it is time to.
+    /// Attests what is on disk when an attestation is due.
     pub fn attest_due(&mut self, here: &Place, clock: &ClockReading) {
         if let Some(attested) = self.attester.due(&self.who.identity, here, clock.monotonic_us, self.is_ending) {
             self.tell_now(attested, clock);
         }
     }
 
-    /// Whether it is time to attest.
+    /// Whether an attestation is due.
     pub fn is_attestation_due(&self, monotonic_us: u64) -> bool {
         self.attester.is_due(monotonic_us)
     }
 
-    /// What is attested.
+    /// The state of attestation.
     pub fn attester(&self) -> &Attester {
         &self.attester
     }
 
-    /// Whether this waits to be said.
+    /// Whether this event is queued.
     pub fn is_waiting(&self, notice: &Notice) -> bool {
         self.waiting.iter().any(|told| told.notice == *notice)
     }
 
-    /// The next commits are the last ones: nothing of agents stays unattested.
+    /// The next commits are the last ones: they attest all events of agents.
     pub fn ending(&mut self) {
         self.is_ending = true;
     }
@@ -173,7 +173,7 @@ impl Own {
         !self.waiting.is_empty()
     }
 
-    /// Appends what waits to the log.
+    /// Appends the queued events to the log.
     pub fn flush<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) {
         while let Some(told) = self.waiting.pop_front() {
             if told.with_event(&self.who.source, |event| self.builder.push(event)).is_err() {
@@ -189,7 +189,7 @@ impl Own {
         }
     }
 
-    /// Appends events that were posted; gives their offsets.
+    /// Appends posted events; returns their offsets.
     pub fn post<L: UnifiedLog>(
         &mut self,
         events: &[&NewEvent],
@@ -197,7 +197,7 @@ impl Own {
         sources: &mut Sources,
         clock: &ClockReading,
     ) -> Vec<Offset> {
-        // What waits goes before it, into a batch of its own.
+        // Queued events go first, into a batch of their own.
         self.flush(log, sources, clock);
         let (mut offsets, mut open) = (Vec::with_capacity(events.len()), 0);
         for event in events {
@@ -226,7 +226,7 @@ impl Own {
         self.bytes.clear();
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
         let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
-        // Its clock is the one that all others are measured against.
+        // The collector's clock is the reference for all others.
         let clock_offset_us = Some(0);
         let offset = log.append_measured(&batch, clock.wall, clock_offset_us);
         let is_attestation = std::mem::replace(&mut self.is_attestation, true);
@@ -254,7 +254,7 @@ impl Own {
         }
     }
 
-    /// Nothing since the last commit counts: what is still so is said again.
+    /// The last commit failed: queues again the events of it that still hold.
     pub fn roll_back(&mut self, sources: &Sources) {
         self.end = self.durable;
         self.attester.roll_back();
@@ -273,7 +273,7 @@ impl Own {
     }
 }
 
-/// A lane that the log does not have yet: that of the epoch drawn, unless the draw was a bad one.
+/// A lane that the log does not have yet: that of the drawn epoch, unless the log has it already.
 fn fresh_lane(drawn: Epoch, sources: &Sources, own: &SourceId) -> Lane {
     let mut lane = Lane { stream: Stream::Critical, epoch: drawn };
     while sources.lane(own, &lane).is_some() {

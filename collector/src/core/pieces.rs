@@ -1,5 +1,5 @@
-//! Batches that come in pieces, over a slow line or through a broker with a small packet limit: joined in memory, one a stream
-//! of an agent, until they are whole. What there is of one outlives the connection that brought it.
+//! Batches that come in pieces, over a slow line or through a broker with a small packet limit: joined in memory, one a
+//! stream of an agent, until they are whole. The joined pieces outlive the connection that brought them.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use afferent_protocol::piece::PieceHead;
 
 use crate::limits::{PIECES_BYTES_TOTAL_MAX, PIECES_IDLE_US};
 
-/// What became of a piece.
+/// The outcome of a piece.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Joined {
     /// The batch is whole.
     Whole(Vec<u8>),
-    /// More is to come; or there is no room for it now, and it comes again.
+    /// More pieces are to come; or there is no room for this one now, and it is sent again.
     Part,
-    /// What lies before it is not here: it is to be sent from its beginning.
+    /// Earlier pieces are missing: the batch must be sent from its beginning.
     Missing,
 }
 
@@ -35,14 +35,14 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Takes the next piece of a batch, or the first of another one, which ends the one before.
+    /// Takes the next piece of a batch, or the first of a new one, which drops the one before.
     pub fn take(&mut self, agent: SourceId, head: PieceHead, piece: &[u8], now_us: u64) -> Joined {
         let key = (agent, head.lane.stream);
         let known = self.joins.get(&key).filter(|join| join.head.is_of_batch(&head)).map(|join| join.bytes.len());
         match known {
             None if head.at > 0 => return Joined::Missing,
             Some(have) if head.at > have => return Joined::Missing,
-            // A repetition from the beginning says the same once more.
+            // A sender that starts again from the beginning sends the same bytes.
             Some(have) if head.at + piece.len() <= have && have < head.len => return Joined::Part,
             Some(_) => {}
             None => self.forget(&key),
@@ -56,11 +56,11 @@ impl Pieces {
         join.bytes.extend_from_slice(&piece[overlap..]);
         self.bytes += piece.len() - overlap;
         assert!(join.bytes.len() <= head.len, "a piece lies within its batch");
-        // It stays until what it holds is on disk: after a commit that failed, the same piece comes once more.
+        // The pieces stay until the batch is on disk: after a failed commit, the last piece comes once more.
         if join.bytes.len() == head.len { Joined::Whole(join.bytes.clone()) } else { Joined::Part }
     }
 
-    /// What was whole is on disk.
+    /// The whole batches are on disk.
     pub fn committed(&mut self) {
         let whole = |join: &Join| join.bytes.len() == join.head.len;
         let bytes = &mut self.bytes;
@@ -70,7 +70,7 @@ impl Pieces {
         });
     }
 
-    /// What was joined is no batch.
+    /// The joined bytes are no batch.
     pub fn refused(&mut self, agent: SourceId, stream: Stream) {
         self.forget(&(agent, stream));
     }
@@ -79,7 +79,7 @@ impl Pieces {
         self.bytes -= self.joins.remove(key).map_or(0, |join| join.bytes.len());
     }
 
-    /// Whether there is room for so many bytes more: those that have not moved for long make it.
+    /// Whether there is room for so many bytes more; drops batches that have not grown for long.
     fn make_room(&mut self, key: &(SourceId, Stream), bytes: usize, now_us: u64) -> bool {
         while self.bytes + bytes > PIECES_BYTES_TOTAL_MAX {
             let idlest = self.joins.iter().filter(|(known, _)| *known != key).min_by_key(|(_, join)| join.moved_us);
@@ -145,7 +145,7 @@ mod tests {
                 whole
             })
         );
-        // Who is gone makes room, the one that was here last at last.
+        // Agents that are gone make room first, the most recent one last.
         first(&mut pieces, 5_000, PIECES_IDLE_US);
         assert!(pieces.joins.contains_key(&(name(5_000), Stream::Samples)) && pieces.bytes <= PIECES_BYTES_TOTAL_MAX);
         assert!(pieces.joins.contains_key(&(name(0), Stream::Samples)));

@@ -1,4 +1,4 @@
-//! Posted events: which of them are there already, and where the others go.
+//! Posted events: finds those that the log already holds, and appends the others.
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::Offset;
@@ -8,7 +8,7 @@ use crate::log::UnifiedLog;
 use crate::posted::{NewEvent, Placed, PostRefusal};
 
 impl<L: UnifiedLog> Core<L> {
-    /// Gives posted events their places. Those that are not there yet go into the next commit.
+    /// Returns the addresses of posted events. Those that the log does not hold yet go into the next commit.
     pub fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
         assert!(self.is_begun, "a term begins before anything is taken");
         let mut places = Vec::with_capacity(events.len());

@@ -1,4 +1,4 @@
-//! What the log proves of itself: terms, attestations, receipts, damage.
+//! What the log shows about itself: terms, attestations, receipts, damage.
 
 use std::cell::RefCell;
 
@@ -23,7 +23,7 @@ type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 8 * 1024 };
 
-/// Opens the log; its term is drawn with this number.
+/// Opens the log; `drawn` is the number of its term.
 fn open(disk: &SimDisk, drawn: u64, now: &ClockReading) -> TestCore {
     let own = OwnIdentity {
         source: source("collector"),
@@ -45,7 +45,7 @@ fn begun(disk: &SimDisk, drawn: u64, seconds: u64) -> TestCore {
     core
 }
 
-/// Gives a batch, and the acknowledgement for it, as it is sent.
+/// Sends a batch; returns the acknowledgement for it, as it goes out.
 fn acked(core: &mut TestCore, agent: &Agent, batch: &[u8], seconds: u64) -> Vec<u8> {
     assert_eq!(core.receive(agent.name, batch, None, &clock(seconds)).refusal, None);
     let answers = core.commit(&clock(seconds)).unwrap();
@@ -75,7 +75,7 @@ fn each(core: &TestCore, take: &mut dyn FnMut(&EntryHead, &Batch<'_>)) {
     }
 }
 
-/// The life-cycle events of the collector that these are, with the offset of each.
+/// The collector's life-cycle events that `take` selects, with the offset of each.
 fn own<T>(core: &TestCore, take: &dyn Fn(&LifeCycle<'_>) -> Option<T>) -> Vec<(u64, T)> {
     let mut found = Vec::new();
     each(core, &mut |head, batch| {
@@ -137,7 +137,7 @@ fn a_log_that_was_put_back_refuses_what_was_after_it_and_a_receipt_makes_it_an_e
     let lost_receipt = acked(&mut core, &agent, &second, 2);
     let lost = core.place();
 
-    // The control: a log that nobody put back.
+    // The control: a log that was not restored from a copy.
     let mut same = begun(&disk.after_power_cut(), 50, 3);
     for (receipt, place) in [(&kept_receipt, &kept), (&lost_receipt, &lost)] {
         assert_eq!(same.take_receipt(agent.name, receipt, &clock(4)), Ok(Receipt::Holds));
@@ -163,12 +163,12 @@ fn a_log_that_was_put_back_refuses_what_was_after_it_and_a_receipt_makes_it_an_e
     let text = core.troubles().values().next().unwrap();
     assert!(text.contains("put back to an earlier state") && text.contains("posts between"), "{text}");
     assert!(core.sources().view(&agent.name).unwrap().rolled_back.is_some());
-    // After a restart it is known, and not told once more.
+    // After a restart the collector knows it, and does not report it again.
     let mut core = begun(&backup.after_power_cut(), 70, 5);
     assert_eq!(core.take_receipt(agent.name, &lost_receipt, &clock(6)), Ok(Receipt::RolledBack));
     core.commit(&clock(6)).unwrap();
     assert_eq!(rollbacks(&core).len(), 1);
-    // Of a term that is gone whole, and of a log that is gone whole.
+    // Receipts of a lost term, and of a lost log.
     let mut other = begun(&SimDisk::of_seed(2), 9, 5);
     assert_eq!(other.take_receipt(agent.name, &lost_receipt, &clock(6)), Ok(Receipt::RolledBack));
 }
@@ -196,7 +196,7 @@ fn a_receipt_of_another_key_or_about_another_agent_proves_nothing() {
     assert!(rollbacks(&core).is_empty() && core.troubles().is_empty());
 }
 
-/// All attestations of the log, checked against what the log holds.
+/// All attestations of the log, checked against the log.
 fn attested(core: &TestCore) -> Vec<Attestation> {
     let found = own(core, &|event| match event {
         LifeCycle::Attested { attestation } => Attestation::read(attestation)?.verify(),

@@ -1,7 +1,7 @@
-//! Where histories have parted: an agent asks which of its batches are here as well.
+//! Where histories have diverged: an agent asks which of its batches the log holds too.
 //!
-//! The answer is read from the log, which takes time where it is long: whoever drives the core takes the questions out
-//! ([`Core::take_questions`]), answers them beside it ([`common`]) and brings the answers back.
+//! The answer is read from the log, which takes long where the log is long: the thread that drives the core takes the
+//! questions out ([`Core::take_questions`]), has them answered beside it ([`common`]) and brings the answers back.
 
 use std::ops::ControlFlow;
 
@@ -18,24 +18,24 @@ use crate::log::{NameHash, ReadLog, ReadLogError, UnifiedLog, Wanted};
 /// An agent's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The agent.
+    /// The agent that asks.
     pub agent: SourceId,
     /// The nonce of its connection.
     pub nonce: Nonce,
-    /// The lane.
+    /// The lane in which its history and the log's differ.
     pub lane: Lane,
     /// The ends of its batches, with their checks.
     pub ends: Vec<(Sequence, Check)>,
 }
 
 impl Question {
-    /// That none of them is here: the check of the largest end shows the agent which question was answered.
+    /// The answer that the log has none of them: the check of the largest end identifies the question.
     fn none(&self) -> Resume {
         let largest = self.ends.iter().max_by_key(|(end, _)| *end);
         Resume { lane: self.lane, end: Sequence::ZERO, check: largest.map(|(_, check)| *check) }
     }
 
-    /// That this one is.
+    /// The answer that the log has this end.
     fn found(&self, end: Sequence, check: Check) -> Resume {
         Resume { lane: self.lane, end, check: Some(check) }
     }
@@ -67,7 +67,7 @@ pub fn common(log: &dyn ReadLog, question: &Question) -> Result<Resume, ReadLogE
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Takes an agent's question. One that was not proved to come from it is not read for.
+    /// Takes an agent's question, if its key is proved over this connection.
     pub(super) fn take_question(
         &mut self,
         agent: SourceId,
@@ -84,7 +84,7 @@ impl<L: UnifiedLog> Core<L> {
         }
         let ends = ends.iter().filter_map(|end| Some((end.end, end.check?))).collect();
         let question = Question { agent, nonce: up.nonce, lane, ends };
-        // What the lane remembers needs no reading: the largest end that is here is nearly always among the last ones.
+        // The lane's remembered ends need no reading: the largest common end is nearly always among them.
         let record = self.sources.lane(&agent, &lane);
         let recent = |(end, check): &&(Sequence, Check)| {
             record.is_some_and(|record| record.receiver.recent_check(*end) == Some(*check))
@@ -100,7 +100,7 @@ impl<L: UnifiedLog> Core<L> {
         Ok(())
     }
 
-    /// Gives the questions that the log is to be read for; see [`common`].
+    /// Takes out the questions that must be answered from the log; see [`common`].
     pub fn take_questions(&mut self) -> Vec<Question> {
         std::mem::take(&mut self.questions)
     }

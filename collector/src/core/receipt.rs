@@ -1,4 +1,5 @@
-//! Receipts: an agent sends back the newest acknowledgement that it has, and so shows a log that was put back.
+//! Receipts: an agent sends back the newest acknowledgement that it has, and so reveals a log that was restored from an
+//! older copy.
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
@@ -9,26 +10,26 @@ use crate::cloud_event::put_rfc3339;
 use crate::log::UnifiedLog;
 use crate::terms::PlaceError;
 
-/// The log was put back to an earlier state.
+/// The log was restored to an earlier state.
 const ROLLED_BACK: &str = "rolled-back";
 
-/// What a receipt shows.
+/// The result of checking a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// Its place holds: the log is what it was when that was acknowledged.
+    /// It holds: the log still has everything up to its end.
     Holds,
-    /// Its place is so old that nobody can tell.
+    /// It is too old to be checked.
     TooOld,
-    /// The log was put back to an earlier state.
+    /// The log was restored to an earlier state.
     RolledBack,
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Takes an acknowledgement that an agent sends back, as it once came. One that this log's key has signed, and whose
-    /// place does not hold here, proves that the log was put back: an event says so, and health.
+    /// Checks an acknowledgement that an agent sends back unchanged. If a key of this log has signed it and its end
+    /// does not hold here, the log was restored to an earlier state: an event and the health report that.
     ///
     /// # Errors
-    /// When it is no message of a collector about this agent that this log's key, or one that leads to it, has signed.
+    /// When it is not a collector's message about this agent, signed with this log's key or a key that leads to it.
     pub fn take_receipt(&mut self, agent: SourceId, message: &[u8], clock: &ClockReading) -> Result<Receipt, Refusal> {
         let malformed = |text: String| Refusal::new(Reason::Malformed, text);
         let unverified = Down::read(message).map_err(|error| malformed(format!("a receipt: {error}")))?;
@@ -61,7 +62,7 @@ impl<L: UnifiedLog> Core<L> {
     }
 }
 
-/// A time as people write it.
+/// A time for people to read.
 fn text_of(time: Timestamp) -> String {
     let mut text = Vec::new();
     put_rfc3339(&mut text, time);

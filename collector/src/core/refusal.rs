@@ -1,4 +1,4 @@
-//! Why something was refused.
+//! Reasons of refusals.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,31 @@ use serde::Serialize;
 
 use crate::limits::{REFUSED_EVENT_EVERY_US, REFUSED_EVENTS_MAX, SOURCE_LANES_MAX, SOURCES_MAX};
 
-/// Kinds of refusals, as they are counted.
+/// Kinds of refusals, as the metrics count them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Neither whole batches nor a control message, or one that says impossible things.
+    /// Neither whole batches nor a control message, or one with impossible content.
     Malformed,
-    /// More bytes than a message may have.
+    /// More bytes than a message may hold.
     Oversized,
     /// A version, codec or message that only newer software knows.
     Newer,
-    /// The batch names another source than the topic.
+    /// The batch names a different source than the topic.
     OtherSource,
     /// The collector's own name.
     OwnName,
-    /// Batches of a source that has not said hello yet; it is asked to.
+    /// Batches of a source that has not said hello yet; the collector asks it to.
     NoHello,
-    /// Another key than the one that the name is held to, or none.
+    /// A different key than the name is held to, or none.
     OtherKey,
-    /// The signature is not of the pinned key.
+    /// The signature is not by the pinned key.
     Signature,
-    /// It contradicts what is in the log: two writers share a name.
+    /// It contradicts the log: two writers share a name.
     Conflict,
     /// More sources or epochs than are kept.
     TooMany,
-    /// More names that were not known before than one client address may bring.
+    /// More new names than one client address may bring.
     FirstContacts,
 }
 
@@ -53,8 +53,8 @@ impl Reason {
         Self::FirstContacts,
     ];
 
-    /// Whether it becomes an event. A batch before its hello does not: through a broker that is how a sender learns that
-    /// the collector was started over. Names that nobody knows are no event each: they are as many as strangers make up.
+    /// Whether it becomes an event. A batch before its hello does not: through a broker, its refusal is how a sender
+    /// learns that the collector has restarted. Unknown names do not either: strangers can make up any number of them.
     pub(super) const fn is_told(self) -> bool {
         !matches!(self, Self::NoHello | Self::FirstContacts)
     }
@@ -77,12 +77,12 @@ impl Reason {
     }
 }
 
-/// Something that was refused, and why, in words.
+/// A refusal, with its reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The kind.
     pub reason: Reason,
-    /// What is wrong, and what to do.
+    /// The problem, and the remedy.
     pub message: String,
 }
 
@@ -133,13 +133,13 @@ impl From<BatchError> for Refusal {
     }
 }
 
-/// Which refusals became events lately.
+/// Refusals that became events lately.
 #[derive(Debug, Default)]
 pub(super) struct RefusedEvents(BTreeMap<(SourceId, Reason), u64>);
 
 impl RefusedEvents {
-    /// Whether this refusal is to become an event: once in a while per source and reason, and not too many of all
-    /// sources together, because names cost nothing where nobody has to log in.
+    /// Whether this refusal becomes an event: now and then per source and reason, and a limited number for all sources
+    /// together, because names cost nothing without a login.
     pub fn is_due(&mut self, source: SourceId, reason: Reason, now_us: u64) -> bool {
         self.0.retain(|_, told_us| now_us.saturating_sub(*told_us) < REFUSED_EVENT_EVERY_US);
         if self.0.len() >= REFUSED_EVENTS_MAX || self.0.contains_key(&(source, reason)) {

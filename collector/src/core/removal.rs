@@ -1,4 +1,4 @@
-//! What is to be in the log before retention removes something of it.
+//! What the log must record before retention removes entries.
 
 use std::fmt;
 
@@ -10,30 +10,30 @@ use crate::log::UnifiedLog;
 use crate::terms::Term;
 use afferent_protocol::session::signed::Place;
 
-/// Something that retention is about to remove.
+/// A removal that retention is about to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// What.
+    /// What it removes.
     pub what: Removed,
-    /// What is before this offset.
+    /// The first offset that stays.
     pub until: Offset,
-    /// Which rule asks for it, for people.
+    /// The rule of retention that asks for it, for people.
     pub rule: String,
 }
 
-/// What retention removes.
+/// The two kinds of removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// Everything.
+    /// Whole entries.
     All,
-    /// The events of one stream; their places stay.
+    /// The events of one stream; the heads of their entries stay.
     Events(Stream),
 }
 
-/// What is to be removed is not bound by an attestation yet: nobody could tell it from what somebody else has removed.
+/// No attestation binds these entries yet: afterwards, retention and tampering would look the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAttested {
-    /// Everything before this offset is.
+    /// An attestation binds everything before this offset.
     pub attested_until: Offset,
 }
 
@@ -44,9 +44,9 @@ impl fmt::Display for NotAttested {
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Says, with the next commit, that something is removed, and logs again what would be forgotten with it: every key
-    /// that a source is held to, how far every lane has come, the table of terms, and what operators have said. It may be
-    /// removed once that commit is on disk.
+    /// Logs a removal with the next commit, and re-logs the state that would be lost with it: the key of every source,
+    /// the end of every lane, the table of terms, and the decisions of operators. Retention may remove the entries once
+    /// that commit is on disk.
     pub fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotAttested> {
         let attested_until = self.own.attester().attested_until();
         if removal.until > attested_until {
@@ -57,7 +57,7 @@ impl<L: UnifiedLog> Core<L> {
             Removed::All => Notice::Trimmed { until, rule },
             Removed::Events(stream) => Notice::Emptied { stream, until, rule },
         };
-        // After a commit that failed it waits already.
+        // After a failed commit it is queued already.
         if self.own.is_waiting(&notice) {
             return Ok(());
         }

@@ -1,8 +1,7 @@
-//! Runs of agents that speak to this collector: over which connection and nonce each is answered, and whether it has proved
-//! who it is.
+//! Runs of agents that speak to this collector: the connection and nonce of each, and whether it has proved its key.
 //!
-//! One agent can have several: a run that has ended without a word, and the one after it; or, where a machine was cloned,
-//! two machines under one name. All that are there are answered, each over its own nonce.
+//! One agent can have several: a run that was cut off, and the one after it; or, where a machine was cloned, two
+//! machines under one name. All that are connected are answered, each over its own nonce.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -18,48 +17,48 @@ use crate::limits::{SESSIONS_CLAIMED_MAX, SESSIONS_PROVED_MAX, SESSIONS_UNPROVED
 pub struct Connection {
     /// Its number; later ones have higher numbers.
     pub number: u64,
-    /// Who is at the other end.
+    /// The client's address.
     pub peer: Option<SocketAddr>,
-    /// The name that it is tied to: another one than the agent's where who speaks says that it had that name before.
+    /// The name that it is tied to; it differs from the agent's name where the agent speaks under a former name.
     pub name: Option<SourceId>,
     /// Whether a login or a certificate vouches for that name.
     pub is_vouched: bool,
 }
 
-/// One run of an agent, as far as it has shown itself.
+/// One run of an agent, as far as it is known.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub instance: Instance,
     pub nonce: Nonce,
     pub connection: Option<Connection>,
     pub is_proved: bool,
-    /// The number of the newest attestation that it was given, and one more.
+    /// The number of the newest attestation that was sent to it, plus 1.
     pub attested: u64,
     /// The lanes of its newest hello.
     pub lanes: Vec<Lane>,
-    /// When its nonce was heard of first, by the collector's monotonic clock.
+    /// When its nonce was first received, by the collector's monotonic clock.
     pub heard_us: Option<u64>,
     /// The boot of its machine.
     boot: [u8; 16],
     /// The number of its newest hello.
     hello: Option<u32>,
-    /// How many runs had shown themselves when this one did.
+    /// Number of runs that had shown themselves when this one did.
     run: u64,
 }
 
-/// Two machines that speak for one source.
+/// Two machines that send as one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Clones {
     pub boots: [[u8; 16]; 2],
     pub addresses: String,
 }
 
-/// What a proved hello has shown.
+/// The result of a proved hello.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shown {
-    /// Whether it is new: not one that was said before.
+    /// Whether it is newer than all hellos of this run before.
     pub is_new: bool,
-    /// This run has proved itself again after another one did.
+    /// This run has proved its key again after a different run did.
     pub clones: Option<Clones>,
 }
 
@@ -73,17 +72,17 @@ struct OfAgent {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     agents: BTreeMap<SourceId, OfAgent>,
-    /// Names in the order in which they were claimed first. A claim costs a stranger nothing: only so many are kept.
+    /// Names in the order of their first claim. A claim costs a stranger nothing: their number is limited.
     claims: VecDeque<SourceId>,
 }
 
 impl Sessions {
-    /// How many runs of the agent have shown themselves.
+    /// The number of runs of the agent that have shown themselves.
     pub fn runs(&self, agent: &SourceId) -> u64 {
         self.agents.get(agent).map_or(0, |of_agent| of_agent.runs)
     }
 
-    /// An agent has said a hello that proves nothing: it is answered, and nothing else.
+    /// An agent has sent a hello that is not proved: it gets an answer, and changes nothing.
     pub fn claimed(&mut self, agent: SourceId, up: &Up, connection: Option<Connection>) {
         if !self.agents.contains_key(&agent) {
             self.make_room_for_claim();
@@ -98,7 +97,7 @@ impl Sessions {
         of_agent.sessions.push(Session::new(up, connection, 0));
     }
 
-    /// A run of the agent has proved itself, with the hello of this number.
+    /// A run of the agent has proved its key, with the hello of this number.
     pub fn proved(&mut self, agent: SourceId, up: &Up, hello: u32, connection: Option<Connection>) -> Shown {
         let of_agent = self.agents.entry(agent).or_default();
         of_agent.sessions.retain(|session| session.is_proved || session.nonce != up.nonce);
@@ -110,9 +109,9 @@ impl Sessions {
             of_agent.sessions.push(session);
             return Shown { is_new: true, clones: None };
         };
-        // The newest one is the last.
+        // The newest session is the last.
         let mut known = of_agent.sessions.remove(at);
-        // A run counts its hellos over all its connections: one that was recorded brings no connection back that has ended.
+        // A run counts its hellos over all its connections: a recorded hello brings no ended connection back.
         let is_new = known.hello.is_none_or(|before| hello.wrapping_sub(before) as i32 > 0);
         if is_new {
             let attested = if known.nonce == up.nonce { known.attested } else { 0 };
@@ -128,7 +127,7 @@ impl Sessions {
         Shown { is_new, clones }
     }
 
-    /// Those that an agent is answered over: all that have proved themselves, and those that wait for their challenge.
+    /// The sessions over which an agent is answered: all proved ones, and those that wait for their challenge.
     pub fn of(&self, agent: &SourceId) -> impl Iterator<Item = &Session> {
         self.agents.get(agent).into_iter().flat_map(|of_agent| &of_agent.sessions)
     }
@@ -138,23 +137,23 @@ impl Sessions {
         self.agents.get_mut(agent)?.sessions.iter_mut().find(|session| session.nonce == nonce)
     }
 
-    /// Runs beside the one over this nonce that have proved themselves and may still be there.
+    /// Proved runs beside the one over this nonce that may still be connected.
     pub fn beside(&self, agent: &SourceId, nonce: Nonce) -> impl Iterator<Item = &Session> {
         self.of(agent).filter(move |session| session.is_proved && session.is_there() && session.nonce != nonce)
     }
 
-    /// A connection is gone; tells whether none of the agent that had proved itself is left.
+    /// A connection has ended; returns whether it was the agent's last one with a proved key.
     pub fn closed(&mut self, agent: &SourceId, number: u64) -> bool {
         self.end(agent, |session| session.connection.is_some_and(|connection| connection.number == number))
     }
 
-    /// The connection over this nonce is gone, by the agent's word or its last will; tells whether none of the agent that
-    /// had proved itself is left.
+    /// The connection over this nonce has ended, as the agent or its last will reports; returns whether it was the
+    /// agent's last one with a proved key.
     pub fn left(&mut self, agent: &SourceId, nonce: Nonce) -> bool {
         self.end(agent, |session| session.nonce == nonce)
     }
 
-    /// Runs that went are still known as runs, so that one which comes back is not a new one.
+    /// Ended runs stay known, so that one which comes back does not count as new.
     fn end(&mut self, agent: &SourceId, gone: impl Fn(&Session) -> bool) -> bool {
         let Some(of_agent) = self.agents.get_mut(agent) else { return false };
         let was_there = of_agent.is_there();
@@ -171,13 +170,13 @@ impl Sessions {
         is_gone
     }
 
-    /// Forgets a name that has delivered nothing, with its runs. A proof of it that was recorded some minutes ago would count
-    /// once more, for a name that has nothing.
+    /// Forgets a name that has delivered nothing, with its runs. A proved hello that was recorded some minutes ago
+    /// would count once more, for a name without events.
     pub fn forget(&mut self, agent: &SourceId) {
         self.agents.remove(agent);
     }
 
-    /// Forgets names that nobody has proved, the oldest claims first, until there is room for one more.
+    /// Forgets names without a proved key, the oldest claims first, until there is room for a new one.
     fn make_room_for_claim(&mut self) {
         while self.claims.len() >= SESSIONS_CLAIMED_MAX {
             let oldest = self.claims.pop_front().expect("there are some");
@@ -189,17 +188,18 @@ impl Sessions {
 }
 
 impl OfAgent {
-    /// Whether a run that has proved itself has a connection.
+    /// Whether a proved run is connected.
     fn is_there(&self) -> bool {
         self.sessions.iter().any(|session| session.is_proved && session.is_there())
     }
 
-    /// Whether no run has proved itself: challenges count the runs, so that one which has is never forgotten.
+    /// Whether no run has proved its key: challenges count the runs, so that an agent with a proved run is never
+    /// forgotten.
     fn is_forgettable(&self) -> bool {
         self.runs == 0
     }
 
-    /// Forgets the oldest of these until so many are left.
+    /// Forgets the oldest sessions that `which` selects until `count` are left.
     fn forget_all_but(&mut self, count: usize, which: impl Fn(&Session) -> bool) {
         while self.sessions.iter().filter(|session| which(session)).count() > count {
             let oldest = self.sessions.iter().position(&which).expect("there are some");
@@ -215,7 +215,7 @@ impl Session {
         Self { instance, nonce, connection, is_proved, attested, lanes, heard_us: None, boot, hello: None, run }
     }
 
-    /// Whether its connection stands, as far as is known.
+    /// Whether it is connected, as far as is known.
     pub fn is_there(&self) -> bool {
         self.nonce != Nonce::NONE
     }

@@ -1,7 +1,8 @@
-//! Who is there.
+//! Whether agents are connected.
 //!
-//! An agent is there while a connection stands over which it has proved itself. A state message, or the last will that is
-//! one, counts for the connection whose nonce it has and for no other: what a broker has retained says nothing.
+//! An agent is connected while a connection is open over which it has proved its key. A state message, or the last
+//! will, which is one, counts for the connection whose nonce it has and for no other: a message that a broker has
+//! retained counts for none.
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
@@ -17,7 +18,7 @@ impl<L: UnifiedLog> Core<L> {
     /// counted, as on its other topic.
     pub fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<(), Refusal> {
         let read = read_up(payload);
-        // Of who has proved nothing yet, no connection stands.
+        // An agent without a proved key has no connection that counts.
         if agent == self.own.source() || self.sources.key(&agent).is_none() {
             return read.map(drop);
         }

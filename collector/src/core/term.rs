@@ -1,4 +1,4 @@
-//! The term that an opening of the log begins, and what people must know of the log's state.
+//! The term that an opening of the log begins, and the log's troubles for people.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use super::{Core, Notice};
 use crate::log::{CommitError, Recovery, UnifiedLog};
 use crate::sources::Sources;
 
-/// What is wrong with the log, in words, by kind.
+/// The log's troubles in words, by kind.
 pub type Troubles = BTreeMap<&'static str, String>;
 
-/// Some of the log cannot be read any more.
+/// Part of the log cannot be read any more.
 const DAMAGED: &str = "damaged";
 
-/// Gives the log its term: the one that it drew, unless the draw was a bad one.
+/// Gives the log its term: the drawn one, unless the log has had it already.
 pub(super) fn draw<L: UnifiedLog>(log: &mut L, sources: &mut Sources) {
     assert_eq!(sources.terms().partition(), log.partition(), "sources and log are of one partition");
     sources.terms_mut().named(log.log_id());
     let mut term = log.term();
-    // Zero stands for terms that nobody knows.
+    // Zero marks terms that are unknown.
     while term == 0 || sources.terms().has(term) {
         term = term.wrapping_add(1);
     }
@@ -31,8 +31,8 @@ pub(super) fn draw<L: UnifiedLog>(log: &mut L, sources: &mut Sources) {
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Begins the term: makes it durable, as the first event of its own. Nothing is taken before. After an error it is to
-    /// be called once more; once it has worked it does nothing.
+    /// Begins the term: makes it durable, as the first event of its own. The core takes nothing before. Call it again
+    /// after an error; after a success it does nothing.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -50,7 +50,7 @@ impl<L: UnifiedLog> Core<L> {
         Ok(())
     }
 
-    /// How far the log is on disk.
+    /// The end of the log on disk.
     pub fn place(&self) -> Place {
         let (log_id, offset) = (self.log.log_id(), self.log.durable_end());
         Place { log_id, partition: self.log.partition().get(), term: self.sources.drawn_term(), offset }
@@ -61,23 +61,24 @@ impl<L: UnifiedLog> Core<L> {
         self.own.attester().newest()
     }
 
-    /// The keys that sign, or have signed, for this log.
+    /// The present and the earlier keys of this log.
     pub fn keys_of_log(&self) -> Vec<PublicKey> {
         self.sources.log_keys(self.own.identity().public_key())
     }
 
-    /// Whether there is something to commit although nothing has come: an attestation is due, or damage is to be told.
+    /// Whether there is something to commit although nothing has come: an attestation is due, or damage must be
+    /// reported.
     pub fn is_due(&self, clock: &ClockReading) -> bool {
         self.is_begun && (self.own.is_attestation_due(clock.monotonic_us) || self.log.has_damage())
     }
 
-    /// What is wrong with the log, by kind, in words for health and page.
+    /// The log's troubles, in words for health and page, by kind.
     pub fn troubles(&self) -> &Troubles {
         &self.troubles
     }
 
-    /// Queues an event of the collector whose matter the sources know from now on: a retirement, a replaced key, an
-    /// endorsement, an alias, a conflict. Durable with the next commit.
+    /// Queues an event of the collector, and applies it to the sources: a retirement, a replaced key, an endorsement,
+    /// an alias, a conflict. Durable with the next commit.
     pub fn say(&mut self, notice: Notice, clock: &ClockReading) {
         if !self.own.is_waiting(&notice) {
             self.sources.noted(&notice, clock.wall);
@@ -90,7 +91,7 @@ impl<L: UnifiedLog> Core<L> {
         self.troubles.insert(kind, text);
     }
 
-    /// What a start has found missing.
+    /// Adds the troubles that a start has found in the log.
     pub(super) fn tell_holes(recovery: &Recovery, troubles: &mut Troubles) {
         let Some(first) = recovery.holes.first() else { return };
         let (first_offset, end) = (first.first, first.end);
@@ -103,7 +104,7 @@ impl<L: UnifiedLog> Core<L> {
         troubles.insert(DAMAGED, text);
     }
 
-    /// Tells what readers and the indexer have found damaged: an event, the gaps of lanes, health.
+    /// Reports the damage that readers and the indexer have found: as an event, as gaps of lanes, and to health.
     pub(super) fn tell_damage(&mut self, clock: &ClockReading) {
         for damage in self.log.take_damage() {
             let (place, first, end) = (&damage.place, damage.first, damage.end);

@@ -76,7 +76,7 @@ fn logged<L: TestLog>(core: &Core<L>) -> Vec<(SourceId, Stream, u64, u64, u64)> 
     found
 }
 
-/// Passes on what is durable of the log.
+/// Passes each durable entry of the log to `take`.
 fn each<L: TestLog>(core: &Core<L>, take: &mut dyn FnMut(&EntryHead, &Batch<'_>)) {
     let log = core.log().readable();
     let read = log.read(log.kept().start, &mut Vec::new(), &mut |head, batch| {
@@ -112,13 +112,13 @@ fn view<L: TestLog>(core: &Core<L>, name: &str) -> SourceView {
     core.sources().view(&source(name)).unwrap()
 }
 
-/// Publishes what has changed; whether readers see all sources as they are then.
+/// Publishes what has changed; returns whether readers see all sources in that state.
 fn shows_all<L: TestLog>(shown: &SourceViews, core: &mut Core<L>) -> bool {
     shown.publish(core.take_changed());
     shown.all().iter().map(|view| SourceView::clone(view)).collect::<Vec<_>>() == core.sources().views()
 }
 
-/// What the log tells of its lanes: what a source has said of its ring log is not in it.
+/// The lanes as the log shows them, without the sources' statements about their ring logs.
 fn logged_lanes(view: &SourceView) -> Vec<LaneView> {
     let lanes = view.lanes.iter().map(|lane| LaneView { in_ring: None, ..lane.clone() });
     lanes.filter(|lane| lane.batches > 0 || lane.lost_events > 0 || !lane.gaps.is_empty()).collect()
@@ -261,7 +261,7 @@ fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict<E: TestEngine>(
     assert_eq!(refused(&give(&mut core, &copy, &follower)), Some(Reason::Conflict), "same end, other content");
     let answers = core.commit(&clock(1)).unwrap();
     assert!(answers.iter().any(|answer| matches!(answer.control, Control::Nack { .. })), "it is asked to say hello");
-    // The chain of another history.
+    // The chain of a different history.
     let mut copy = Agent::new("press", Stream::Samples, 1);
     let _ = copy.samples(1);
     let _ = copy.samples(1);
@@ -314,7 +314,7 @@ fn what_a_device_has_lost_is_in_no_lane_of_its_agent<E: TestEngine>() {
         let mut core = greeted(&disk, &critical);
         let (first, end, epoch) = (Sequence::ZERO, Sequence::new(10), Epoch::new(2));
         let loss = Loss { stream: Stream::Samples, epoch, first, end, reason: LossReason::DeviceFull, chain: [0; 32] };
-        // Any other event of this agent has another subject than its name.
+        // The agent's other events have a different subject than its name.
         let loss = if of_agent { critical.loss(loss) } else { critical.event(Body::Loss(loss)) };
         assert_eq!(give(&mut core, &critical, &loss).accepted, 1);
         core.commit(&clock(1)).unwrap();
@@ -381,7 +381,7 @@ fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on<E: TestEngine>() {
         let lie = agent.lie(count, codec);
         assert_eq!(refused(&give(&mut core, &agent, &lie)), Some(reason), "count {count}, codec {codec}");
     }
-    // What retention makes of a batch is as well signed as the batch, and is nothing to be sent.
+    // A batch that retention has emptied is as well signed as the full one, and must not be sent.
     let mut samples = Agent::new("press", Stream::Samples, 2);
     let batch = samples.samples(3);
     let emptied = crate::simulated::parse(&batch).emptied();
@@ -407,7 +407,7 @@ fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log<E: TestEngine>(
     }
     let core = start(&disk);
     let lanes = view(&core, "collector").lanes;
-    // Its key, a term for each start, and a key for each agent.
+    // The collector's key, a term for each start, and a key for each agent.
     assert_eq!((lanes.len(), lanes[0].end), (1, Sequence::new(1 + 5 + 4)));
     assert!(disk.is_sound());
 }

@@ -1,4 +1,4 @@
-//! Who a client is, and whether a topic is its own: one comparison.
+//! The identity of a client, and whether a topic is its own: one comparison.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use afferent_protocol::sign::sha256;
 
 use super::answers::ConnectRefusal;
 
-/// A user that may log in; its name is the agent's.
+/// A user that may log in; the user name is the agent's name.
 #[derive(Clone)]
 pub struct User {
     name: SourceId,
@@ -27,7 +27,7 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// How clients prove who they are.
+/// How clients authenticate.
 #[derive(Clone, Debug)]
 pub enum Access {
     /// By a certificate of the client CA: the common name of its subject is the agent's name.
@@ -39,18 +39,18 @@ pub enum Access {
 }
 
 impl Access {
-    /// Whether nobody has to say who it is.
+    /// Whether clients need not authenticate.
     pub(super) const fn is_open(&self) -> bool {
         matches!(self, Self::Open)
     }
 
-    /// Whether this is enough for a listener on `address`.
+    /// Whether this access is strict enough for a listener on `address`.
     pub fn is_enough_for(&self, address: &SocketAddr) -> bool {
         !matches!(self, Self::Open) || address.ip().is_loopback()
     }
 
-    /// Whether a client that came in as `agent` by the access of before would come in as it by this one too, with what
-    /// it has shown; `same_ca` tells whether client certificates are of the same CA.
+    /// Whether a client that was admitted as `agent` by the access `before` would be admitted as `agent` by this one
+    /// too, with the same credentials; `same_ca`: whether client certificates are of the same CA.
     pub(super) fn keeps(&self, before: &Self, agent: &SourceId, same_ca: bool) -> bool {
         match (self, before) {
             (Self::Open, Self::Open) => true,
@@ -64,7 +64,7 @@ impl Access {
         }
     }
 
-    /// Who a client is; `None` is not known yet.
+    /// The identity of a client; `None` where its first topic will decide it.
     pub(super) fn identify(
         &self,
         certificate: Option<SourceId>,
@@ -75,7 +75,7 @@ impl Access {
             Self::Certificates => certificate.map(Some).ok_or(ConnectRefusal::Certificate),
             Self::Users(users) => {
                 let (user, given) = (user.unwrap_or_default(), sha256(password.unwrap_or_default()));
-                // Digests are compared: how long that takes tells nothing about the password.
+                // The comparison is of digests: the time that it takes reveals nothing about the password.
                 let known = users.iter().find(|known| known.name.as_str() == user && known.password_sha256 == given);
                 known.map(|known| Some(known.name)).ok_or(ConnectRefusal::Login)
             }

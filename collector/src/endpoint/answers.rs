@@ -1,4 +1,4 @@
-//! What a client can be told, and the codes of both versions for it.
+//! Answers to clients, with their codes in both versions.
 
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, PubackReasonCode};
 
@@ -7,16 +7,16 @@ use crate::refused::Kind;
 /// Why a client may not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConnectRefusal {
-    /// No such user, or another password.
+    /// No such user, or a wrong password.
     #[error("the user name or password is not right")]
     Login,
-    /// A certificate without a name that can be an agent's.
+    /// A certificate without a name that an agent can have.
     #[error("the client certificate's subject has not exactly one common name that can be an agent's name")]
     Certificate,
     /// A last will on a topic that is not its own.
     #[error("the last will's topic is not the client's own state topic")]
     Will,
-    /// There are as many connections as there may be.
+    /// The limit of connections is reached.
     #[error("there are too many connections")]
     TooMany,
 }
@@ -48,7 +48,7 @@ impl ConnectRefusal {
     }
 }
 
-/// What a client is told of a message with quality of service 1.
+/// The answer to a message with quality of service 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PublishAnswer {
     /// It is durable.
@@ -57,9 +57,9 @@ pub(super) enum PublishAnswer {
     NotAuthorized,
     /// It is on a topic that does not exist.
     TopicInvalid,
-    /// Something of it was refused by admission.
+    /// Admission refused some of it.
     PayloadInvalid,
-    /// It is refused for now: too many names come that were not known before.
+    /// It is refused for now: too many new names come.
     QuotaExceeded,
 }
 
@@ -75,7 +75,7 @@ impl PublishAnswer {
     }
 }
 
-/// What a client is told of a filter.
+/// The answer to a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
     Granted,

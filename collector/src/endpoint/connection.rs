@@ -1,7 +1,7 @@
 //! One connection: reading, writing and its end, in one task.
 //!
 //! Two futures share the protocol's state and are polled by one task: one reads packets and hands messages over, the
-//! other writes whatever there is to write. The reading one waits where there is no room, and so does the client.
+//! other writes what waits to be written. The reader waits where there is no room, and so does the client.
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
@@ -37,15 +37,15 @@ use crate::refused::{Kind, Refused};
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The client said good-bye, or closed or lost the socket.
+    /// The client disconnected, or closed or lost the socket.
     ByClient,
-    /// The client broke the protocol; it was told so where its version has words for it.
+    /// The client broke the protocol; the last packet gave the reason where its version has a code for it.
     Broken,
-    /// It is ended here, for this reason.
+    /// The endpoint ended it, for this reason.
     Here(Farewell),
 }
 
-/// What both futures use.
+/// The state that both futures share.
 struct Session<'a> {
     context: &'a Context,
     number: u64,
@@ -53,22 +53,22 @@ struct Session<'a> {
     protocol: Mutex<Protocol>,
     in_flight: Mutex<InFlight>,
     identity: OnceLock<SourceId>,
-    /// What the client calls itself.
+    /// The client id of its CONNECT.
     client_id: String,
     /// Whether a login or a certificate vouches for its name.
     is_vouched: bool,
-    /// Other names that it speaks under.
+    /// Former names that it speaks under.
     guest_of: Mutex<Vec<SourceId>>,
     subscribed: AtomicBool,
-    /// There is something to write.
+    /// Notified when bytes wait to be written.
     to_write: Notify,
-    /// Something was written, or answered.
+    /// Notified when something was written, or answered.
     eased: Notify,
     done: mpsc::UnboundedSender<Released>,
     handle: Handle,
 }
 
-/// What is fed to a connection from elsewhere.
+/// Messages for a connection from other tasks.
 struct Mailbox {
     done: mpsc::UnboundedReceiver<Released>,
     down: mpsc::Receiver<Bytes>,
@@ -82,7 +82,7 @@ struct Writing {
     written: usize,
 }
 
-/// Serves a client that was let in, until its end.
+/// Serves an admitted client until its end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: SocketAddr,
@@ -126,8 +126,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     ended
 }
 
-/// Waits until what a client has shown is not valid any more. The clock may be set meanwhile, so that it is looked at now and
-/// then.
+/// Waits until a client's certificate has expired. The clock may be set meanwhile, so it is checked now and then.
 async fn expired(expires: Option<SystemTime>) {
     let Some(expires) = expires else { return std::future::pending().await };
     while let Ok(left) = expires.duration_since(SystemTime::now()) {
@@ -156,7 +155,7 @@ impl Session<'_> {
             if self.protocol().out().len() > OUT_BYTES_MAX {
                 return End::Here(Farewell::SlowReader);
             }
-            // Time spent on waiting for room does not count as silence: it begins anew with every read.
+            // Waiting for room does not count as silence: the timer restarts with every read.
             let silence_max = self.protocol().silence_max();
             let patience = match self.identity.get() {
                 Some(_) => silence_max,
@@ -191,11 +190,11 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a topic is the client's own. A client that nobody knows yet becomes who the topic says.
+    /// Whether a topic is the client's own. The first topic of a client without an identity becomes its identity.
     fn owns(&self, topic: Topic) -> bool {
         match self.identity.get() {
             Some(agent) => *agent == topic.agent,
-            // Since it came in, who comes may have to say who it is.
+            // Since the client was admitted, new settings may require a login or a certificate.
             None if !self.context.gate.current().access.is_open() => false,
             None => {
                 self.claim(topic.agent);
@@ -204,8 +203,8 @@ impl Session<'_> {
         }
     }
 
-    /// Whether another name's topic may be used: by an agent that had the name before. It begins with a message that it has
-    /// signed under that name; whether the name is held to its key, the log's writer finds out.
+    /// Whether the client may use the topic of a different name: as an agent that had the name before. It must begin
+    /// with a message that it has signed under that name; the log's writer checks the signature against the name's key.
     fn is_guest(&self, agent: SourceId, payload: &[u8]) -> bool {
         let Some(tied_to) = self.identity.get() else { return false };
         let mut guest_of = self.guest_of.lock().unwrap_or_else(PoisonError::into_inner);
@@ -236,7 +235,7 @@ impl Session<'_> {
             Err(foreign) => return self.refuse(packet_id, PublishAnswer::TopicInvalid, &foreign),
         };
         if topic.leaf == Leaf::State {
-            // Whether an agent is there, its connection tells.
+            // The connection shows whether an agent is connected; its state message does not count.
             packet_id.inspect(|packet_id| self.in_flight().answered(*packet_id, PublishAnswer::Taken));
             self.send_answers();
             return Ok(());
@@ -255,7 +254,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Refuses a publish. Where the version or the quality of service has no answer for that, the connection ends.
+    /// Refuses a publish. Where the version or the quality of service has no code for that, the connection ends.
     fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer, topic: &str) -> Result<(), End> {
         self.context.health.counters.publishes_refused.count();
         self.note(Kind::Publish, topic, "it publishes to a topic that is not its own");
@@ -269,7 +268,7 @@ impl Session<'_> {
         }
     }
 
-    /// Remembers that the client was refused something.
+    /// Records a refusal of the client.
     fn note(&self, kind: Kind, topic: &str, why: &str) {
         let name = self.identity.get().map_or(&*self.client_id, SourceId::as_str);
         let (name, topic, peer) = (Some(name), Some(topic), Some(self.peer));
@@ -364,7 +363,7 @@ impl Session<'_> {
         }
     }
 
-    /// Says farewell, gives the name back, and closes the socket.
+    /// Sends the farewell, releases the name, and closes the socket.
     async fn close<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         ended: End,
@@ -385,7 +384,7 @@ impl Session<'_> {
             }
             writer.shutdown().await
         };
-        // Whoever does not take it is closed without it.
+        // A client that does not take it is closed without it.
         let _ = timeout(FAREWELL_MAX, farewell).await;
         for name in names {
             let mut stopping = self.context.stopping.clone();
@@ -410,7 +409,7 @@ impl Writing {
         self.written == self.bytes.len()
     }
 
-    /// Takes what there is to write, once everything before is written; an idle connection keeps no buffer.
+    /// Takes the bytes that wait to be written, once everything before is written; an idle connection keeps no buffer.
     fn refill(&mut self, out: &mut Vec<u8>) {
         if self.is_empty() {
             self.bytes = std::mem::take(out);
@@ -418,7 +417,7 @@ impl Writing {
         }
     }
 
-    /// Writes on; may be dropped and called again.
+    /// Continues writing; may be dropped and called again.
     async fn write<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> std::io::Result<()> {
         while !self.is_empty() {
             let written = timeout(WRITE_STALL_MAX, writer.write(&self.bytes[self.written..])).await??;
@@ -437,7 +436,7 @@ enum Read {
     Ended,
 }
 
-/// Reads once, into a buffer that only exists while there is something to read, and feeds the protocol with it.
+/// Reads once, into a buffer that only exists while bytes come, and feeds the protocol with it.
 async fn read_packets<R: AsyncRead + Unpin>(
     reader: &mut R,
     protocol: &Mutex<Protocol>,

@@ -1,4 +1,4 @@
-//! Who may come in, and how they prove it: replaced as a whole while the collector runs.
+//! Access and TLS of the endpoint: replaced as a whole while the collector runs.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ pub struct Gate {
     registry: Arc<Registry>,
 }
 
-/// How clients come in.
+/// Access and TLS for new clients.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub access: Access,
@@ -27,11 +27,11 @@ impl Gate {
         Self { now: RwLock::new(Arc::new(entry)), registry }
     }
 
-    /// Takes users and certificates of other settings, for connections from now on; connections of those who would not
-    /// come in any more, or not by what they have shown, are ended. Gives how many were.
+    /// Takes the users and certificates of new settings, for connections from now on; ends the connections that the new
+    /// settings would not admit, or not by the same credentials. Returns how many.
     ///
     /// # Errors
-    /// When anybody could come in with them: then those of before stay.
+    /// When these settings would let clients of other machines in without a login: then the former ones stay.
     pub fn replace(&self, settings: &EndpointSettings) -> Result<usize, BindError> {
         settings.check()?;
         let fresh = Arc::new(Entry { access: settings.access.clone(), tls: settings.tls.clone() });
@@ -44,7 +44,7 @@ impl Gate {
         Ok(self.registry.end_all_but(|agent| fresh.access.keeps(&before.access, agent, same_ca)))
     }
 
-    /// How clients come in now.
+    /// The present entry.
     pub(super) fn current(&self) -> Arc<Entry> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }

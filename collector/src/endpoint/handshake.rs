@@ -1,4 +1,4 @@
-//! From an open socket to a client that is known: TLS, CONNECT, identity, CONNACK.
+//! From an open socket to an identified client: TLS, CONNECT, identity, CONNACK.
 
 use std::time::SystemTime;
 
@@ -11,24 +11,24 @@ use super::answers::ConnectRefusal;
 use super::packets::{Connect, Incoming, Protocol};
 use crate::limits::CONNECT_BYTES_MAX;
 
-/// The first byte of a client's first words in TLS (RFC 8446, section 5.1).
+/// The first byte of a TLS client (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// A client that was let in.
+/// An admitted client.
 pub(super) struct Greeted {
     pub protocol: Protocol,
-    /// Who it is; `None` is not known yet.
+    /// Its identity; `None` where its first topic will decide it.
     pub identity: Option<SourceId>,
     pub client_id: String,
-    /// Whether a login or a certificate vouches for who it is.
+    /// Whether a login or a certificate vouches for its identity.
     pub is_vouched: bool,
-    /// When what it has shown is not valid any more.
+    /// When its credentials expire.
     pub expires: Option<SystemTime>,
-    /// What came with the CONNECT and after it.
+    /// Packets that came with the CONNECT and after it.
     pub early: Vec<Incoming>,
 }
 
-/// What a client says of itself, or a certificate says of it.
+/// The names that a client or its certificate claims.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Claimed {
     /// The name in its certificate, else its user, else its client id.
@@ -50,17 +50,17 @@ impl Claimed {
     }
 }
 
-/// Why nobody was let in.
+/// Why a client was not admitted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotGreeted {
     #[error("{0}")]
     Refused(ConnectRefusal, Claimed),
-    /// Nothing is answered: nobody knows which version it would be in.
+    /// It gets no answer, because the MQTT version for one is unknown.
     #[error("its first packet is no CONNECT of a reasonable size")]
     Foreign,
     #[error("it speaks TLS (mqtts://), and this port does not")]
     Tls,
-    /// It went without a word: somebody looked whether the port is open.
+    /// It closed without sending a byte: a check whether the port is open.
     #[error("it closed the connection without a word")]
     Gone,
     #[error("it broke the protocol: {0}")]
@@ -69,8 +69,8 @@ pub(super) enum NotGreeted {
     Io(#[from] std::io::Error),
 }
 
-/// Reads the CONNECT and answers it. The answer to a client that is let in is in `protocol`, still to be written: its
-/// first acks must not overtake what its connection is registered for.
+/// Reads the CONNECT and answers it. The answer to an admitted client is in `protocol`, still to be written: the
+/// client's first acks must not overtake its registration.
 pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     access: &Access,
@@ -120,7 +120,7 @@ async fn decide<S: AsyncRead + Unpin>(
     Ok((identity, connect.client_id, early))
 }
 
-/// The last will must be on the client's own state topic; where nobody is known yet, it tells who the client is.
+/// Checks that the last will is on the client's own state topic, which identifies a client that has no identity yet.
 fn with_will(connect: &Connect, identity: Option<SourceId>) -> Result<Option<SourceId>, ConnectRefusal> {
     match &connect.will {
         None => Ok(identity),
@@ -131,7 +131,8 @@ fn with_will(connect: &Connect, identity: Option<SourceId>) -> Result<Option<Sou
     }
 }
 
-/// Reads one whole packet, and whatever comes along with its end. Nothing is reserved for what it only says of itself.
+/// Reads one whole packet, and the bytes that come with its end. It reserves no memory for a length that is only
+/// announced.
 async fn first_packet<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, NotGreeted> {
     let mut bytes = Vec::with_capacity(256);
     loop {

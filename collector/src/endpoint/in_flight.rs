@@ -1,4 +1,4 @@
-//! Messages that were read and are not answered yet. Answers go out in the order in which the messages came.
+//! Messages that were read and are not answered yet. Answers keep the order of the messages.
 
 use std::collections::VecDeque;
 
@@ -19,30 +19,30 @@ struct Waiting {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// With the writer, under this number.
+    /// The writer has it, under this number.
     HandedOver(u64),
     Answered(PublishAnswer),
 }
 
 impl InFlight {
-    /// How many there are.
+    /// The number of unanswered messages.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// A message that goes to the writer; gives the number that it is told under.
+    /// Adds a message that goes to the writer; returns the number under which the writer answers it.
     pub fn hand_over(&mut self, packet_id: u16) -> u64 {
         self.handed_over += 1;
         self.waiting.push_back(Waiting { packet_id, state: State::HandedOver(self.handed_over) });
         self.handed_over
     }
 
-    /// A message that was answered without the writer.
+    /// Adds a message that was answered without the writer.
     pub fn answered(&mut self, packet_id: u16, answer: PublishAnswer) {
         self.waiting.push_back(Waiting { packet_id, state: State::Answered(answer) });
     }
 
-    /// The writer has dealt with a message.
+    /// The writer has answered a message.
     pub fn released(&mut self, number: u64, answer: PublishAnswer) {
         let waiting = self.waiting.iter_mut().find(|w| matches!(w.state, State::HandedOver(n) if n == number));
         if let Some(waiting) = waiting {

@@ -1,18 +1,19 @@
 //! The MQTT server: agents (and any other client) connect here, publish as themselves, and get their acks.
 //!
-//! MQTT 3.1.1 and 5 on one port. It is no broker: nothing is forwarded between clients, nothing is retained, no session
-//! outlives its connection. What holds:
+//! MQTT 3.1.1 and 5 on one port. It is no broker: it forwards nothing between clients, retains nothing, and no session
+//! outlives its connection. What must hold:
 //!
-//! - A client is who its certificate or its login says ([`Access`]). It may publish to `…/up` and `…/state` of its own,
-//!   and subscribe to `…/down` of its own; everything else is refused and counted.
-//! - PUBACK says that the message is on the collector's disk. PUBACKs keep the order of the messages.
+//! - A client has the name in its certificate or login ([`Access`]). It may publish to its own `…/up` and `…/state`,
+//!   and subscribe to its own `…/down`; everything else is refused and counted.
+//! - A PUBACK confirms that the message is on the collector's disk. PUBACKs keep the order of the messages.
 //! - Reading a socket stops while the log's writer has no room; the keep-alive does not run meanwhile.
-//! - Whoever does not finish the handshake in time, or does not read what it is sent, is disconnected.
-//! - Each connection is answered by itself. One over which a run of an agent has proved itself (see [`crate::core`]) ends
-//!   older ones of the same run; one that has not proved itself touches no other: it may have the name and not the key.
-//! - An agent is online while a connection stands over which it has proved itself. Its state topic and last will are
-//!   taken and say nothing: the endpoint knows better.
-//! - Messages to clients go out with quality of service 0: they are acks, cumulative, and whoever misses one asks again.
+//! - A client that does not finish the handshake in time, or does not read its messages, is disconnected.
+//! - Each connection is answered by itself. A connection over which a run of an agent has proved its key (see
+//!   [`crate::core`]) ends older ones of the same run; a connection without a proved key touches no other: its client
+//!   may have the name and not the key.
+//! - An agent is online while a connection is open over which it has proved its key. The endpoint accepts its state
+//!   topic and last will and ignores them: the connection itself shows more.
+//! - Messages to clients have quality of service 0: they are acks, cumulative, and a client that misses one asks again.
 
 mod access;
 mod answers;
@@ -56,49 +57,49 @@ use handshake::{Claimed, Greeted, NotGreeted};
 /// How the endpoint listens.
 #[derive(Clone, Debug)]
 pub struct EndpointSettings {
-    /// Address and port.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Who may come.
+    /// How clients authenticate.
     pub access: Access,
-    /// TLS; plain without it.
+    /// TLS settings; `None` listens without TLS.
     pub tls: Option<Arc<Tls>>,
-    /// Connections at a time.
+    /// Limit of connections at a time.
     pub connections_max: usize,
-    /// From the open socket to the CONNECT, TLS included.
+    /// Time limit from the open socket to the CONNECT, TLS included.
     pub handshake_max: Duration,
 }
 
 /// Why the endpoint cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Anybody could connect from elsewhere, and act as any agent.
+    /// Clients of other machines could connect without a login, as any agent.
     #[error(
         "{listen} can be reached from other machines, and clients would not have to prove who they are; add \
          [[mqtt.user]] entries or [mqtt.tls] with client_ca, or listen on 127.0.0.1"
     )]
     Open {
-        /// The address.
+        /// The configured address.
         listen: SocketAddr,
     },
     /// The system refuses the address.
     #[error("cannot listen on {listen} for MQTT: {error}; is another program using it?")]
     Listen {
-        /// The address.
+        /// The configured address.
         listen: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
 }
 
 impl EndpointSettings {
-    /// Whether clients must prove who they are, where they can come from elsewhere.
+    /// Checks that clients must authenticate, where they can connect from other machines.
     pub fn check(&self) -> Result<(), BindError> {
         let listen = self.listen;
         if self.access.is_enough_for(&listen) { Ok(()) } else { Err(BindError::Open { listen }) }
     }
 }
 
-/// What connections need of the rest of the collector.
+/// What connections use of the rest of the collector.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     intake: Intake,
@@ -108,7 +109,7 @@ pub(crate) struct Context {
     stopping: Stop,
 }
 
-/// Serves clients, whatever they come over.
+/// Serves clients over any byte stream.
 #[derive(Clone, Debug)]
 pub struct Server {
     settings: Arc<EndpointSettings>,
@@ -116,10 +117,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// One that listens nowhere yet.
+    /// A server that does not listen yet.
     ///
     /// # Errors
-    /// When anybody could come in by these settings.
+    /// When these settings would let clients of other machines in without a login.
     pub fn new(
         settings: EndpointSettings,
         intake: Intake,
@@ -132,7 +133,7 @@ impl Server {
         Ok(Self { settings: Arc::new(settings), context: Context { intake, registry, gate, health, stopping } })
     }
 
-    /// Serves one client over this stream, from its first byte to its end: without TLS, which is the socket's matter.
+    /// Serves one client over this stream, from its first byte to its end, without TLS, which the socket adds.
     pub async fn serve_plain<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: SocketAddr) {
         let entry = self.context.gate.current();
         let greeter = Greeter { entry: &entry, peer, refusal: None, context: &self.context };
@@ -140,7 +141,7 @@ impl Server {
     }
 }
 
-/// A socket that listens.
+/// A listening socket.
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
@@ -148,7 +149,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Begins to listen.
+    /// Binds the socket and starts to listen.
     pub async fn bind(
         settings: EndpointSettings,
         intake: Intake,
@@ -162,12 +163,12 @@ impl Endpoint {
         Ok(Self { listener, server })
     }
 
-    /// Who may come in: to be replaced while it serves.
+    /// The gate, whose settings can be replaced while the endpoint serves.
     pub fn gate(&self) -> Arc<Gate> {
         Arc::clone(&self.server.context.gate)
     }
 
-    /// Where it listens: the port that the system chose, where 0 was asked for.
+    /// The address that it listens on: with the port that the system chose, where 0 was configured.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -223,7 +224,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// What the system refuses now (most likely: no more file descriptors) it may grant a little later.
+/// A refusal of the system (most likely: no more file descriptors) may end a little later.
 async fn rest(context: &Context, error: &std::io::Error, refusing: &mut Seldom) {
     if let Some(before) = refusing.due(std::time::Instant::now()) {
         tracing::warn!(%error, before, "cannot accept connections; where there are too many open files, raise LimitNOFILE");
@@ -232,7 +233,7 @@ async fn rest(context: &Context, error: &std::io::Error, refusing: &mut Seldom) 
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// One connection from its open socket to its end.
+/// Runs one connection from its open socket to its end.
 async fn connect(
     socket: TcpStream,
     peer: SocketAddr,
@@ -274,13 +275,13 @@ async fn connect(
     }
 }
 
-/// What a client has shown in its TLS handshake.
+/// The credentials of a client's TLS handshake.
 struct Shown {
     name: Option<SourceId>,
     expires: Option<SystemTime>,
 }
 
-/// Lets one client in, or refuses it.
+/// Admits one client, or refuses it.
 struct Greeter<'a> {
     entry: &'a Entry,
     peer: SocketAddr,
@@ -331,14 +332,14 @@ impl Greeter<'_> {
     }
 }
 
-/// A client that was let in, until its end.
+/// Serves an admitted client until its end.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, greeted: Greeted, context: &Context) {
     let counters = &context.health.counters;
     let Greeted { client_id, identity, .. } = &greeted;
     tracing::info!(%peer, client_id, agent = identity.map(tracing::field::display), "connected");
     counters.connections_taken.count();
     counters.connections.count();
-    // Boxed: what a served connection needs is no burden to those that never get there.
+    // Boxed, so that clients which are never served do not pay for its size.
     let ended = Box::pin(connection::serve(stream, peer, greeted, context)).await;
     counters.connections.less();
     match ended {
@@ -350,7 +351,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, g
     tracing::info!(%peer, ?ended, "disconnected");
 }
 
-/// Small packets go out at once; a peer that vanished without a word is noticed by the system.
+/// Sends small packets at once, and lets the system notice a peer that vanished.
 fn tune(socket: &TcpStream) -> std::io::Result<()> {
     use rustix::net::sockopt;
     socket.set_nodelay(true)?;

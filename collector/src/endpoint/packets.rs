@@ -1,6 +1,6 @@
 //! MQTT 3.1.1 and 5 as one: packets in, answers out, the differences of the versions in between.
 //!
-//! The protocol's state machine is a sans-IO library's. This file turns what it says into the few things that matter
+//! A sans-IO library has the protocol's state machine. This file reduces the library's events to the few that matter
 //! here, and collects the bytes to write.
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::limits::{
     FILTERS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX, REFUSED_TEXT_CHARS_MAX, SILENCE_MAX,
 };
 
-/// A topic of ours, or how one begins that is none of ours.
+/// A topic of Afferent, or the beginning of a foreign one.
 pub(super) type Named = Result<Topic, String>;
 
 /// A client's wish to connect.
@@ -37,13 +37,13 @@ pub(super) struct Connect {
     pub will: Option<Named>,
 }
 
-/// A packet, as far as it matters here.
+/// A packet, reduced to what the endpoint uses.
 #[derive(Clone, Debug)]
 pub(super) enum Incoming {
     Connect(Connect),
     Publish {
         topic: Named,
-        /// For quality of service 1.
+        /// The packet id; `None` with quality of service 0.
         packet_id: Option<u16>,
         payload: Bytes,
     },
@@ -56,20 +56,20 @@ pub(super) enum Incoming {
         filters: Vec<Named>,
     },
     Disconnect,
-    /// Quality of service 2, which is not offered.
+    /// Quality of service 2, which is not supported.
     TooMuchQuality,
-    /// More filters than are looked at.
+    /// More filters than the limit.
     TooManyFilters,
-    /// A packet whose answer could not name it, or that asks for nothing: packet id 0 (MQTT 5, section 2.2.1), or no filter
-    /// (sections 3.8.3, 3.10.3).
+    /// A packet whose answer could not name it, or that asks for nothing: packet id 0 (MQTT 5, section 2.2.1), or no
+    /// filter (sections 3.8.3, 3.10.3).
     Malformed,
-    /// An exchange that no CONNECT taken here has begun (MQTT 5, section 4.12).
+    /// An exchange of authentication that no CONNECT has begun (MQTT 5, section 4.12).
     Authenticate,
-    /// Whatever needs no answer, or was answered already.
+    /// A packet that needs no answer, or was answered already.
     Nothing,
 }
 
-/// One side of an MQTT connection.
+/// The server's side of an MQTT connection.
 pub(super) struct Protocol {
     mqtt: Connection<role::Server>,
     out: Vec<u8>,
@@ -86,8 +86,8 @@ impl Protocol {
         Self { mqtt, out: Vec::new(), keep_alive: None, asked_session: false, ended: false }
     }
 
-    /// Takes bytes, and gives what they complete. After an error (the reason may be in the bytes to write) the
-    /// connection is of no use.
+    /// Takes bytes, and adds the packets that they complete. After an error (the bytes to write may hold its reason)
+    /// the connection is of no use.
     pub fn feed(&mut self, bytes: &[u8], incoming: &mut Vec<Incoming>) -> Result<(), MqttError> {
         let mut cursor = Cursor::new(bytes);
         while (cursor.position() as usize) < bytes.len() {
@@ -100,12 +100,12 @@ impl Protocol {
         Ok(())
     }
 
-    /// Whether it is MQTT 5, which can say why.
+    /// Whether it is MQTT 5, which has codes for reasons.
     pub fn explains(&self) -> bool {
         self.mqtt.get_protocol_version() == Version::V5_0
     }
 
-    /// A client that is silent for so long is gone.
+    /// How long a client may be silent before it counts as gone.
     pub fn silence_max(&self) -> Duration {
         self.keep_alive.unwrap_or(SILENCE_MAX)
     }
@@ -201,7 +201,8 @@ impl Protocol {
         self.send(packet);
     }
 
-    /// A message to the client, with quality of service 0: answers are cumulative, and whoever misses one asks again.
+    /// Queues a message to the client, with quality of service 0: answers are cumulative, and a client that misses one
+    /// asks again.
     pub fn publish(&mut self, topic: &str, payload: &[u8]) {
         let packet: Packet = if self.explains() {
             let publish = v5_0::Publish::builder().topic_name(topic).expect("a topic of ours is a valid one");
@@ -213,7 +214,7 @@ impl Protocol {
         self.send(packet);
     }
 
-    /// Says why the connection ends, where the version has words for it.
+    /// Sends the reason why the connection ends, where the version has a code for it.
     pub fn say_farewell(&mut self, why: Farewell) {
         if self.explains() && !self.ended {
             let disconnect = v5_0::Disconnect::builder().reason_code(why.reason_code()).build();
@@ -223,8 +224,8 @@ impl Protocol {
 
     fn send(&mut self, packet: Packet) {
         let events = self.mqtt.send(packet);
-        // What cannot be sent (larger than the client takes, or after the end) is not sent: the client's timeouts ask
-        // for it again.
+        // A message that cannot be sent (larger than the client takes, or after the end) is dropped: the client's
+        // timeouts ask for it again.
         if let Err(error) = self.apply(events) {
             tracing::debug!(?error, "a packet could not be sent");
         }
@@ -349,7 +350,7 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-/// Answers' numbers on the wire.
+/// Numbers of the reasons on the wire.
 impl Farewell {
     fn reason_code(self) -> DisconnectReasonCode {
         match self {
@@ -369,7 +370,7 @@ impl Farewell {
 mod tests {
     use super::*;
 
-    /// What the server's side reads behind a CONNECT of this version.
+    /// The packets that the server reads behind a CONNECT of this version.
     fn read(version: u8, packet: &[u8]) -> Vec<Incoming> {
         let properties: &[u8] = if version == 5 { &[0] } else { &[] };
         let body = [b"\0\x04MQTT", &[version, 2, 0, 60][..], properties, b"\0\x01a"].concat();
@@ -378,7 +379,7 @@ mod tests {
         protocol.feed(&connect, &mut incoming).expect("it is a CONNECT");
         protocol.accept();
         incoming.clear();
-        // What the library itself refuses ends the connection as well.
+        // A packet that the library refuses ends the connection as well.
         protocol.feed(packet, &mut incoming).map_or_else(|_| vec![Incoming::Malformed], |()| incoming)
     }
 

@@ -1,11 +1,11 @@
-//! Which agent has which connections.
+//! The connections of each agent.
 //!
-//! A name costs nothing where nobody logs in, and a login can be stolen: whoever connects is answered over its own
-//! connection and touches no other, until it has proved that it has the name's key. Then an older connection of the same run
-//! of the agent, which is dead or about to be, ends. Connections of other runs stay: they may be another machine.
+//! A name costs nothing without logins, and a login can be stolen: a client is answered over its own connection and
+//! touches no other, until it has proved the name's key. Then an older connection of the same run of the agent, which
+//! is dead or about to be, ends. Connections of other runs stay: they may be a different machine.
 //!
-//! A connection that is tied to one name may speak under others that its agent had before, as a guest. Guests end nobody and
-//! take nobody's room: only so many of one name are kept under another, and those of other names are beside them.
+//! A connection that is tied to one name may speak under former names of its agent, as a guest. Guests end no
+//! connection and take no room of other names: the number of guests of one name under a different one is limited.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,17 +27,17 @@ pub struct Registry {
 /// A connection under one of the names that it uses.
 #[derive(Debug)]
 struct Place {
-    /// The name that it is tied to: another one than that of a name under which it is a guest.
+    /// The name that it is tied to; a guest uses this connection under a different one.
     tied_to: SourceId,
-    /// The run of the agent that has proved itself over it, under the name that this place is of.
+    /// The run of the agent that has proved its key over it, under the name of this entry.
     proved: Option<Instance>,
     handle: Handle,
 }
 
-/// One connection, as others see it.
+/// A connection, as other tasks use it.
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
-    /// Numbers count up: a later connection has a higher one.
+    /// Its number; later ones have higher numbers.
     pub number: u64,
     /// Messages to write.
     pub down: mpsc::Sender<Bytes>,
@@ -46,8 +46,8 @@ pub(super) struct Handle {
 }
 
 impl Registry {
-    /// Sends a message to this connection of an agent; tells whether it is on its way. A connection that does not read what
-    /// it is sent is ended.
+    /// Sends a message to this connection of an agent; returns whether it was queued. Ends a connection that does not
+    /// read its messages.
     pub fn send(&self, agent: &SourceId, connection: u64, message: Bytes) -> bool {
         let connections = self.lock();
         let mut of_agent = connections.get(agent).into_iter().flatten();
@@ -62,7 +62,8 @@ impl Registry {
         }
     }
 
-    /// Ties a connection to an agent's name. Of those that have not proved themselves only so many wait; the oldest ends.
+    /// Ties a connection to an agent's name. The number of connections without a proved key is limited; the oldest
+    /// ends.
     pub(super) fn claim(&self, agent: SourceId, handle: Handle) {
         let mut connections = self.lock();
         let of_agent = connections.entry(agent).or_default();
@@ -70,8 +71,8 @@ impl Registry {
         of_agent.push(Place { tied_to: agent, proved: None, handle });
     }
 
-    /// Lets a connection that is tied to one name speak under another that its agent says it had before. It ends no connection.
-    /// Of the guests that are tied to one name and have not proved themselves only so many are answered; the oldest gives way.
+    /// Lets a connection that is tied to one name speak under a former name of its agent. It ends no connection. The
+    /// number of guests without a proved key that are tied to one name is limited; the oldest is dropped.
     pub(super) fn claim_as_guest(&self, agent: SourceId, tied_to: SourceId, handle: Handle) {
         assert_ne!(agent, tied_to, "nobody is a guest under its own name");
         let mut connections = self.lock();
@@ -80,7 +81,7 @@ impl Registry {
         of_agent.push(Place { tied_to, proved: None, handle });
     }
 
-    /// A run of the agent has proved itself over this connection. Tells whether older ones ended for it.
+    /// A run of the agent has proved its key over this connection. Returns whether older connections ended for it.
     pub(crate) fn prove(&self, agent: &SourceId, number: u64, instance: Instance) -> bool {
         let mut connections = self.lock();
         let Some(of_agent) = connections.get_mut(agent) else { return false };
@@ -112,8 +113,8 @@ impl Registry {
         }
     }
 
-    /// Ends the connections of all agents but those that `stays` names; gives how many. Guests stay with the name that they
-    /// are tied to.
+    /// Ends the connections of all agents but those that `stays` selects; returns how many. Guests stay with the name
+    /// that they are tied to.
     pub(super) fn end_all_but(&self, stays: impl Fn(&SourceId) -> bool) -> usize {
         let connections = self.lock();
         let gone = connections.iter().filter(|(agent, _)| !stays(agent));
@@ -122,17 +123,17 @@ impl Registry {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<Place>>> {
-        // The map is whole at any time, also when a holder panicked.
+        // The map is consistent at any time, also when a holder panicked.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends the oldest of these connections until there is room for one more.
+/// Ends the oldest connections that `which` selects until there is room for a new one.
 fn end_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Place) -> bool) {
     remove_oldest(of_agent, count_max, which).iter().for_each(|place| place.handle.end(Farewell::TakenOver));
 }
 
-/// Removes the oldest of these until there is room for one more; gives those.
+/// Removes and returns the oldest that `which` selects until there is room for a new one.
 fn remove_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Place) -> bool) -> Vec<Place> {
     let count = of_agent.iter().filter(|place| which(place)).count();
     let mut too_many = (count + 1).saturating_sub(count_max);
@@ -146,7 +147,7 @@ fn remove_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Pl
 }
 
 impl Handle {
-    /// The first reason stands.
+    /// Ends it; the first reason counts.
     fn end(&self, why: Farewell) {
         self.end.send_if_modified(|end| {
             let first = end.is_none();
@@ -208,7 +209,7 @@ mod tests {
         assert!(!registry.prove(&AGENT, 2, run(7)), "nobody has proved anything before");
         assert!(!registry.prove(&AGENT, 1, run(7)), "what was said over the first one was judged late");
         assert_eq!(ended(&ends), [false; 3]);
-        // The control: the newest one of this run ends both, and no connection of another run.
+        // The control: the newest connection of this run ends both, and no connection of a different run.
         let other = claimed(&registry, &[4]);
         assert!(!registry.prove(&AGENT, 4, run(8)));
         assert!(registry.prove(&AGENT, 3, run(7)));
@@ -240,7 +241,7 @@ mod tests {
         registry.claim_as_guest(AGENT, renamed, guest);
         assert_eq!(registry.end_all_but(|agent| *agent == renamed), 0, "nobody has to know its former name");
         assert_eq!(ended(&[of_own.clone(), ended_as_guest]), [false; 2]);
-        // The control: the name that it is tied to is none any more.
+        // The control: the name that it is tied to no longer exists.
         assert_eq!(registry.end_all_but(|agent| *agent == AGENT), 1);
         assert_eq!(ended(&[of_own]), [true]);
     }

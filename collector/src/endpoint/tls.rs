@@ -1,6 +1,6 @@
 //! TLS of the endpoint: certificate, key and the CA of client certificates, from files.
 //!
-//! No session is resumed: a resumed one would let a client in whose certificate has expired since it was looked at.
+//! No session is resumed: a resumed one would admit a client whose certificate has expired since it was checked.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use x509_cert::der::asn1::ObjectIdentifier;
 /// `id-at-commonName` (RFC 4519).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
-/// Where the files are, all of them PEM.
+/// Paths of the files, all of them PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The server's certificate, with those that lead to its CA.
@@ -34,27 +34,27 @@ pub enum TlsError {
     /// Files that cannot be used.
     #[error(transparent)]
     Files(#[from] tls::TlsError),
-    /// A certificate that nobody believes today.
+    /// A certificate that is not valid today.
     #[error("{}: the certificate is valid from {from} to {until}, and not today; renew it, or set the clock", path.display())]
     NotToday {
-        /// The file.
+        /// The certificate's file.
         path: PathBuf,
-        /// From when on.
+        /// The beginning of its validity.
         from: String,
-        /// Until when.
+        /// The end of its validity.
         until: String,
     },
-    /// No verifier of client certificates can be made of the CA's file.
+    /// The CA's file does not yield a verifier of client certificates.
     #[error("{}: {error}; it must hold the certificate of the CA that signs client certificates", path.display())]
     ClientCa {
-        /// The file.
+        /// The CA's file.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         error: String,
     },
 }
 
-/// TLS, read from files that go together and are valid today.
+/// TLS settings, read from files that match each other and are valid today.
 #[derive(Debug)]
 pub struct Tls {
     config: Arc<ServerConfig>,
@@ -63,18 +63,18 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads and checks the files.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let client_ca = files.client_ca.as_deref().map(certificates).transpose()?;
         Ok(Self { config: server_config(files)?, client_ca })
     }
 
-    /// Whether clients must show a certificate.
+    /// Whether clients must present a certificate.
     pub fn asks_for_certificates(&self) -> bool {
         self.client_ca.is_some()
     }
 
-    /// Whether client certificates are believed that the other believes.
+    /// Whether both accept client certificates of the same CA.
     pub(super) fn has_client_ca_of(&self, other: &Self) -> bool {
         self.client_ca == other.client_ca
     }
@@ -91,7 +91,7 @@ pub(crate) fn check_validity(
     now: SystemTime,
 ) -> Result<(), TlsError> {
     for certificate in certificates {
-        // What cannot be read is refused by who uses it.
+        // Its user refuses a certificate that cannot be read.
         let Ok(certificate) = x509_cert::Certificate::from_der(certificate) else { continue };
         let validity = &certificate.tbs_certificate.validity;
         if now < validity.not_before.to_system_time() || now > validity.not_after.to_system_time() {
@@ -102,7 +102,7 @@ pub(crate) fn check_validity(
     Ok(())
 }
 
-/// When a client's certificate is not valid any more: the second that it names is its last one (RFC 5280, section 4.1.2.5).
+/// When a client's certificate expires: the second that it names is its last one (RFC 5280, section 4.1.2.5).
 pub(super) fn valid_until(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
     certificate.tbs_certificate.validity.not_after.to_system_time().checked_add(Duration::from_secs(1))
@@ -204,7 +204,7 @@ mod tests {
         ((*tls.config()).clone(), Arc::new(client.unwrap()))
     }
 
-    /// A handshake in memory; gives how it came about, or why the server refused it.
+    /// A handshake in memory; returns its kind, or why the server refused it.
     fn handshake(server: &ServerConfig, client: &Arc<ClientConfig>) -> Result<HandshakeKind, rustls::Error> {
         let name = "localhost".try_into().unwrap();
         let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
@@ -246,7 +246,7 @@ mod tests {
         let refused = handshake(&later(&server), &client).unwrap_err();
         assert!(crate::tls_words::of(&refused).contains("has expired"), "{refused}");
 
-        // The control: with sessions that can be resumed, as is usual, it comes in.
+        // The control: with the usual resumption of sessions, the server admits the client.
         let mut usual = server.clone();
         (usual.session_storage, usual.send_tls13_tickets) = (ServerSessionMemoryCache::new(32), 2);
         assert_eq!(handshake(&usual, &client), Ok(HandshakeKind::Full));

@@ -1,4 +1,4 @@
-//! What the writer thread needs of the core: so little that a test can stand in for it.
+//! The part of the core that the writer thread uses: so small that tests can replace it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,27 +19,27 @@ use crate::sources::ChangedSource;
 /// The bytes of an attestation.
 pub type Statement = [u8; ATTESTATION_LEN];
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It was taken, or was there before: what it held is durable once this is told.
+    /// It was taken, or the log held it before: its events are durable once the sender receives this.
     Taken,
-    /// Something of it was refused: damaged, forged, or not of this agent. It is counted with the agent's source.
+    /// Some of it was refused: damaged, forged, or not of this agent. The refusal counts for the agent's source.
     Refused,
-    /// It was taken, and its sender has proved to be this run of the agent.
+    /// It was taken, and its sender has proved the key of this run of the agent.
     Proved(Instance),
-    /// Its sender has another key than the one that its name is held to, so that nothing of it will ever be taken.
+    /// Its sender has a different key than its name is held to, so nothing of it will ever be taken.
     OtherKey,
     /// It is refused for now, and may be taken later.
     Later,
 }
 
-/// Judges messages and fills the log.
+/// Checks messages and fills the log.
 pub trait Admission: Send + 'static {
     /// Why a commit failed.
     type CommitError: fmt::Display;
 
-    /// Begins the log's term; nothing is taken before. After an error it is asked once more.
+    /// Begins the log's term; nothing is taken before. Call it again after an error.
     fn begin(&mut self, _clock: &ClockReading) -> Result<(), Self::CommitError> {
         Ok(())
     }
@@ -51,12 +51,12 @@ pub trait Admission: Send + 'static {
     fn newest_attestation(&self) -> Option<Statement> {
         None
     }
-    /// What is wrong with the log, by kind, in words.
+    /// The log's troubles in words, by kind.
     fn troubles(&self) -> Troubles {
         Troubles::default()
     }
-    /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit. A refusal
-    /// says why something of it was refused.
+    /// Checks a message of `agent`, which owns the connection; what is taken goes into the next commit. The refusal
+    /// names the reason.
     fn receive(
         &mut self,
         agent: SourceId,
@@ -64,18 +64,18 @@ pub trait Admission: Send + 'static {
         connection: Option<Connection>,
         clock: &ClockReading,
     ) -> Result<Verdict, Refusal>;
-    /// Gives posted events their places; they go into the next commit, and may have been there before. After a commit
-    /// that failed this is asked once more, as for messages.
+    /// Returns the addresses of posted events; they go into the next commit, unless the log holds them already. Call it
+    /// again after a failed commit, as for messages.
     fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
         Err(PostRefusal::Broken("posted events are not taken here".to_owned()))
     }
-    /// Says that retention is about to remove something; it may do so once the next commit is on disk. After a commit that
-    /// failed this is asked once more.
+    /// Announces a removal of retention, which may make it once the next commit is on disk. Call it again after a
+    /// failed commit.
     fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotAttested> {
         Err(NotAttested { attested_until: Offset::ZERO })
     }
-    /// Does what an operator says; it is in the log once the next commit is on disk. After a commit that failed this is
-    /// asked once more.
+    /// Carries out an operator's decision; it is in the log once the next commit is on disk. Call it again after a
+    /// failed commit.
     fn operate(&mut self, _operation: &Operation, _clock: &ClockReading) -> Result<(), NotOperated> {
         Err(NotOperated::Nowhere)
     }
@@ -83,29 +83,29 @@ pub trait Admission: Send + 'static {
     fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Verdict, Refusal>;
     /// A connection of the agent has ended.
     fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading);
-    /// Questions of agents that the log is to be read for.
+    /// Questions of agents that must be answered from the log.
     fn take_questions(&mut self) -> Vec<Question> {
         Vec::new()
     }
-    /// The answer to one of them.
+    /// The answer to such a question.
     fn found(&mut self, _agent: SourceId, _nonce: Nonce, _found: Resume) {}
-    /// The names that gave way to others since this was asked last.
+    /// The names that were dropped for others since the last call.
     fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
         BTreeSet::new()
     }
-    /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
-    /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
+    /// Makes everything that was taken durable; returns the answers to send. After an error nothing since the last
+    /// commit counts: the same messages are passed to [`Admission::receive`] again.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
-    /// Whether the outcome of a commit is unknown, so that nothing can be taken until the log is reopened.
+    /// Whether the outcome of a commit is unknown, so that the core takes nothing until the log is reopened.
     fn is_lost(&self) -> bool {
         false
     }
-    /// The last commit follows: what is to be said about that is said now.
+    /// The last commit follows: queues the events about the stop.
     fn ending(&mut self, clock: &ClockReading);
     /// The first offset that is not on disk.
     fn durable_end(&self) -> Offset;
-    /// The sources that have changed since this was called last, as they are now. What it costs does not grow with the
-    /// number of the others.
+    /// The sources that have changed since the last call, as they are now. Its cost does not grow with the number of
+    /// the others.
     fn take_changed(&mut self) -> Vec<ChangedSource> {
         Vec::new()
     }

@@ -1,4 +1,4 @@
-//! How the collector is: read by `/healthz` and `/metrics`, written by those who know.
+//! The collector's health: read by `/healthz` and `/metrics`, written by its tasks and threads.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,9 +16,9 @@ pub enum Storage {
     Working,
     /// Commits fail; nothing is acked until one succeeds.
     Failing {
-        /// Since when.
+        /// When the first of them failed.
         since: Timestamp,
-        /// What the last one said.
+        /// The error of the last one.
         why: String,
         /// How many have failed since then.
         tries: u64,
@@ -30,11 +30,11 @@ pub enum Storage {
 pub enum Way {
     /// It is not open yet.
     Starting,
-    /// The endpoint listens, or the broker was joined and the subscriptions stand.
+    /// The endpoint listens, or the broker is connected and the subscriptions are made.
     Open,
     /// The broker cannot be reached, or the endpoint cannot take connections.
     Closed {
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
@@ -44,43 +44,43 @@ pub enum Way {
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts one more.
+    /// Adds 1.
     pub fn count(&self) {
         self.add(1);
     }
 
-    /// Counts more.
+    /// Adds `more`.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Takes back what was counted of something that ended.
+    /// Subtracts 1, for a counted thing that has ended.
     pub(crate) fn less(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How many so far.
+    /// The present count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What is counted on the way in.
+/// The counters of the way in.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Connections that are open now.
     pub connections: Counter,
-    /// Connections that were taken.
+    /// Connections that were accepted.
     pub connections_taken: Counter,
-    /// Connections that were refused because there are too many.
+    /// Connections that were refused at the limit of connections.
     pub connections_refused: Counter,
     /// Connections that did not finish their handshake in time, or broke it.
     pub handshakes_failed: Counter,
-    /// Connections that were refused for who they are or are not.
+    /// Connections that were refused for a missing or wrong login or certificate.
     pub logins_refused: Counter,
-    /// Connections that were ended because another one with the same identity came.
+    /// Connections that were ended for a newer one with the same identity.
     pub taken_over: Counter,
-    /// Connections that were ended because they did not read what was sent to them.
+    /// Connections that were ended because they did not read their messages.
     pub slow_readers: Counter,
     /// Connections that were ended for breaking the protocol.
     pub protocol_errors: Counter,
@@ -96,7 +96,7 @@ pub struct Counters {
     pub events_posted: Counter,
     /// Requests of the HTTP API that were refused as malformed, oversized or unknown.
     pub requests_refused: Counter,
-    /// Messages of which something was refused.
+    /// Messages of which some part was refused.
     pub messages_refused: Counter,
     /// Commits that succeeded.
     pub commits: Counter,
@@ -116,14 +116,14 @@ pub struct Counters {
     pub broker_connections: Counter,
 }
 
-/// How the collector is.
+/// The collector's health.
 #[derive(Debug)]
 pub struct Health {
-    /// What is counted.
+    /// The counters of the way in.
     pub counters: Counters,
-    /// How its tasks and threads are.
+    /// The state of its tasks and threads.
     pub parts: Parts,
-    /// Who was refused.
+    /// Refused clients.
     pub refused: Ledger,
     storage: Mutex<Storage>,
     way: Mutex<Way>,
@@ -149,7 +149,7 @@ impl Health {
         lock(&self.way).clone()
     }
 
-    /// Whether all is well; otherwise what is not, in words.
+    /// `Ok` when all is well; otherwise the problem in words.
     pub fn verdict(&self) -> Result<(), String> {
         if let Some(trouble) = self.parts.trouble() {
             return Err(trouble);
@@ -164,17 +164,17 @@ impl Health {
         }
     }
 
-    /// What people must know although events become durable: by kind, in words.
+    /// Warnings for people although events become durable, in words, by kind.
     pub fn warnings(&self) -> BTreeMap<&'static str, String> {
         lock(&self.warnings).clone()
     }
 
-    /// Puts a warning in the place of the last one of its kind; tells whether it is another one.
+    /// Replaces the last warning of its kind; returns whether the text differs.
     pub fn warn(&self, kind: &'static str, text: String) -> bool {
         lock(&self.warnings).insert(kind, text.clone()).is_none_or(|before| before != text)
     }
 
-    /// There is nothing to warn of this kind any more.
+    /// Removes the warning of this kind.
     pub fn all_clear(&self, kind: &'static str) {
         lock(&self.warnings).remove(kind);
     }
@@ -198,7 +198,7 @@ impl Health {
     }
 }
 
-/// What these locks guard is whole at any time, also when a holder panicked.
+/// The data behind these locks is consistent at any time, also when a holder panicked.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
 //! From the sockets to the log: a bounded queue, and the one thread that writes.
 //!
-//! Whoever reads a message (a connection of the endpoint, the client of a broker) first asks for [`Intake::room`] and
+//! A reader of messages (a connection of the endpoint, the client of a broker) first asks for [`Intake::room`] and
 //! waits for it; while it waits it reads no further, so that a slow disk pushes back on the sockets. The message's
-//! [`Done`] is told once the commit that holds it is on disk.
+//! [`Done`] is notified once the commit that holds it is on disk.
 
 mod admission;
 mod health;
@@ -28,12 +28,12 @@ use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::turns::{Commits, Pending};
 
-/// What is handed over.
+/// Content of a handed-over item.
 #[derive(Debug)]
 pub enum Content {
     /// A message of an agent's `up` topic.
     Message {
-        /// What it says.
+        /// The payload of the message.
         payload: Bytes,
         /// The endpoint's connection that it came over.
         connection: Option<Connection>,
@@ -42,26 +42,26 @@ pub enum Content {
     Post {
         /// The events, checked.
         events: Vec<NewEvent>,
-        /// Where to tell where they stand, once they are on disk.
+        /// Receives their addresses, once they are on disk.
         to: oneshot::Sender<Result<Vec<Placed>, PostRefusal>>,
     },
     /// Retention is about to remove something.
     Remove {
-        /// What.
+        /// The removal.
         removal: Removal,
-        /// Where to tell that it may, once that is in the log and on disk.
+        /// Receives the permission, once the removal is in the log and on disk.
         to: oneshot::Sender<Result<(), NotAttested>>,
     },
-    /// An operator says something about a source.
+    /// An operator's decision about a source.
     Operate {
-        /// What.
+        /// The decision.
         operation: Operation,
-        /// Where to tell that it is in the log and on disk.
+        /// Is notified once the decision is in the log and on disk.
         to: oneshot::Sender<Result<(), NotOperated>>,
     },
     /// A message of an agent's `state` topic, through a broker.
     State {
-        /// What it says.
+        /// The payload of the message.
         payload: Bytes,
     },
     /// A connection of an agent has ended.
@@ -71,7 +71,7 @@ pub enum Content {
     },
     /// The answer to an agent's question.
     Found {
-        /// The nonce of the connection that it was asked over.
+        /// The nonce of the connection that the question came over.
         nonce: Nonce,
         /// The answer.
         found: Resume,
@@ -88,48 +88,48 @@ impl Content {
     }
 }
 
-/// Told, in the order in which messages were handed over, when one is dealt with.
+/// Where the writer reports that it is done with a message, in the order in which messages were handed over.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// Where to tell it.
+    /// The channel of the reports.
     pub to: mpsc::UnboundedSender<Released>,
-    /// The message's number, of the teller's own counting.
+    /// The message's number, counted by the receiver of the report.
     pub number: u64,
 }
 
-/// A message that is dealt with: what was taken of it is on disk.
+/// The writer is done with a message: what was taken of it is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Released {
     /// The number that [`Done`] was made with.
     pub number: u64,
-    /// What became of it.
+    /// The outcome of the message.
     pub verdict: Verdict,
 }
 
-/// One thing on its way to the writer thread.
+/// One item for the writer thread.
 #[derive(Debug)]
 pub struct Incoming {
-    /// Whose it is; of what was posted the collector itself.
+    /// The agent that it concerns; `None` for posted events, which are the collector's own.
     agent: Option<SourceId>,
     content: Content,
     done: Option<Done>,
     _room: OwnedSemaphorePermit,
-    /// Until this is dropped, which is after its commit, followers of the log give way.
+    /// Until this is dropped, which is after its commit, followers of the log let the writer go first.
     _pending: Pending,
 }
 
 impl Incoming {
-    /// Whose it is; of what was posted the collector itself.
+    /// The agent that it concerns; `None` for posted events, which are the collector's own.
     pub fn agent(&self) -> Option<SourceId> {
         self.agent
     }
 
-    /// What was handed over.
+    /// Its content.
     pub fn content(&self) -> &Content {
         &self.content
     }
 
-    /// A message is dealt with: notifies who waits for it, and gives its room back.
+    /// The writer is done with a message: reports that, and frees the message's room.
     pub fn release(self, verdict: Verdict) {
         if let Some(Done { to, number }) = self.done {
             // A connection that is gone needs no notice.
@@ -138,7 +138,7 @@ impl Incoming {
     }
 }
 
-/// The collector is stopping: nothing is taken any more.
+/// The collector is stopping: it takes nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the collector is stopping")]
 pub struct Stopping;
@@ -152,7 +152,7 @@ pub struct Intake {
     connections: Arc<AtomicU64>,
 }
 
-/// A way in that does not keep the writer from ending.
+/// A weak [`Intake`], which does not keep the writer from ending.
 #[derive(Clone, Debug)]
 pub struct WeakIntake {
     queue: mpsc::WeakSender<Incoming>,
@@ -162,7 +162,7 @@ pub struct WeakIntake {
 }
 
 impl WeakIntake {
-    /// The way in, while there is one.
+    /// The intake, until the collector stops.
     pub fn upgrade(&self) -> Result<Intake, Stopping> {
         let queue = self.queue.upgrade().ok_or(Stopping)?;
         let (room, connections) = (Arc::clone(&self.room), Arc::clone(&self.connections));
@@ -178,29 +178,29 @@ pub struct Room<'a> {
     pending: Pending,
 }
 
-/// Bytes that one permit of the semaphore stands for.
+/// Bytes per permit of the semaphore.
 const GRAIN: usize = 1024;
 
 impl Intake {
-    /// A way in, and its other end for the writer.
+    /// Creates an intake, and its other end for the writer.
     pub fn new() -> (Self, mpsc::Receiver<Incoming>) {
         let (queue, incoming) = mpsc::channel(INTAKE_MESSAGES_MAX);
         let room = Arc::new(Semaphore::new(INTAKE_BYTES_MAX / GRAIN));
         (Self { queue, room, commits: Commits::default(), connections: Arc::default() }, incoming)
     }
 
-    /// The same, for those who come and go.
+    /// A weak handle, for tasks that come and go.
     pub fn downgrade(&self) -> WeakIntake {
         let (room, connections) = (Arc::clone(&self.room), Arc::clone(&self.connections));
         WeakIntake { queue: self.queue.downgrade(), room, commits: self.commits.clone(), connections }
     }
 
-    /// What waits for its commit.
+    /// The items that wait for their commit.
     pub fn commits(&self) -> &Commits {
         &self.commits
     }
 
-    /// Hands posted events over; where they stand is told once they are on disk.
+    /// Hands posted events over; the answer has their addresses, once they are on disk.
     pub async fn post(
         &self,
         events: Vec<NewEvent>,
@@ -211,7 +211,7 @@ impl Intake {
         Ok(placed)
     }
 
-    /// Says what retention is about to remove; it may once the answer is there.
+    /// Announces a removal of retention, which may make it once the answer has come.
     pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotAttested>>, Stopping> {
         let room = self.room(0).await?;
         let (to, said) = oneshot::channel();
@@ -219,7 +219,7 @@ impl Intake {
         Ok(said)
     }
 
-    /// Says something about a source; it is in the log once the answer is there.
+    /// Hands an operator's decision over; it is in the log once the answer has come.
     pub async fn operate(&self, operation: Operation) -> Result<oneshot::Receiver<Result<(), NotOperated>>, Stopping> {
         let room = self.room(0).await?;
         let (to, done) = oneshot::channel();
@@ -227,7 +227,8 @@ impl Intake {
         Ok(done)
     }
 
-    /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.
+    /// Waits until there is room for a message of so many bytes. Waiting callers are served in the order of their
+    /// calls.
     pub async fn room(&self, bytes: usize) -> Result<Room<'_>, Stopping> {
         let grains = bytes.div_ceil(GRAIN).clamp(1, INTAKE_BYTES_MAX / GRAIN) as u32;
         let bytes = Arc::clone(&self.room).acquire_many_owned(grains).await.map_err(|_| Stopping)?;
@@ -235,7 +236,7 @@ impl Intake {
         Ok(Room { place, bytes, pending: self.commits.pending() })
     }
 
-    /// Tells that a connection of an agent has ended.
+    /// Reports that a connection of an agent has ended.
     pub async fn closed(&self, agent: SourceId, connection: u64) -> Result<(), Stopping> {
         self.room(0).await?.fill(agent, Content::Closed { connection }, None);
         Ok(())

@@ -1,4 +1,4 @@
-//! Where answers to agents go: to their connection, or to the broker.
+//! Sends answers to agents: to their connection, or to the broker.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 
 use crate::endpoint::Registry;
 
-/// Where answers to agents go. Sending never waits: answers are cumulative, and a sender that misses one asks again.
+/// The receiver of answers to agents. Sending never waits: answers are cumulative, and a sender that misses one asks
+/// again.
 #[derive(Clone, Debug)]
 pub enum Outbox {
     /// To the connections of the endpoint.
@@ -19,8 +20,8 @@ pub enum Outbox {
 }
 
 impl Outbox {
-    /// Sends `message` to the agent's `down` topic, over this connection where there is no broker; tells whether it is on its
-    /// way.
+    /// Sends `message` to the agent's `down` topic, over this connection where there is no broker; returns whether it
+    /// was queued.
     pub fn send(&self, agent: &SourceId, connection: Option<u64>, message: Bytes) -> bool {
         match self {
             Self::Endpoint(registry) => connection.is_some_and(|number| registry.send(agent, number, message)),
@@ -28,11 +29,11 @@ impl Outbox {
         }
     }
 
-    /// A run of the agent has proved itself over this connection; tells whether older ones of it ended for that.
+    /// A run of the agent has proved its key over this connection; returns whether older ones of it ended for that.
     pub(super) fn prove(&self, agent: &SourceId, connection: u64, instance: Instance) -> bool {
         match self {
             Self::Endpoint(registry) => registry.prove(agent, connection, instance),
-            // A broker's connections are the broker's matter.
+            // The broker manages its connections itself.
             Self::Broker(_) => false,
         }
     }

@@ -1,4 +1,4 @@
-//! The one thread that writes: it takes what waits, commits once, and tells everybody.
+//! The one thread that writes: it takes the waiting items, commits once, and answers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,21 +23,21 @@ use crate::seldom::Seldom;
 use crate::sources::SourceViews;
 use crate::supervise::{Part, Supervisor};
 
-/// What others see of the writer.
+/// The state that the writer shows to other tasks.
 #[derive(Clone, Debug)]
 pub struct Views {
     /// The first offset that is not on disk; changes wake live followers.
     pub durable: watch::Receiver<Offset>,
-    /// The sources, as they were at most [`SNAPSHOT_EVERY`] ago.
+    /// The sources, at most [`SNAPSHOT_EVERY`] old.
     pub sources: SourceViews,
     /// The newest attestation that is on disk.
     pub attested: watch::Receiver<Option<Statement>>,
 }
 
-/// The writer could not end well.
+/// The writer ended with an error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriterError {
-    /// The last commits failed. What they held was not acked, and agents send it again.
+    /// The last commits failed. Their messages were not acked, and agents send them again.
     #[error("the last commit failed ({0}); nothing of it was acknowledged, and agents will send it again")]
     Unwritten(String),
     /// Whether the last commit is durable is unknown. Nothing of it was acked; the next start shows it.
@@ -65,10 +65,10 @@ impl Writer {
     }
 }
 
-/// Starts the thread. It ends once every [`super::Intake`] is dropped and what was handed over is committed.
+/// Starts the thread. It ends once every [`super::Intake`] is dropped and all handed-over items are committed.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// When the system refuses a new thread.
 pub fn spawn<A: Admission>(
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
@@ -104,19 +104,19 @@ struct Loop<A: Admission> {
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
-    /// Where what the log is to be read for goes.
+    /// Receives the questions that must be answered from the log.
     questions: mpsc::Sender<Question>,
     health: Arc<Health>,
     durable: watch::Sender<Offset>,
     sources: SourceViews,
     attested: watch::Sender<Option<Statement>>,
     clock: SystemClock,
-    /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
-    /// The room that the messages took is given back with them.
+    /// The items of the next commit, in order: passed to the core again when it fails, and answered when it succeeds.
+    /// Answering frees the room of the messages.
     taken: Vec<Taken>,
-    /// When the sources first changed since they were published last.
+    /// When the sources first changed since they were last published.
     sources_changed: Option<Instant>,
-    /// Commits that fail.
+    /// Limits the log lines about failing commits.
     failing: Seldom,
 }
 
@@ -125,7 +125,7 @@ struct Taken {
     became: Became,
 }
 
-/// What became of what was taken.
+/// The outcome of a taken item.
 enum Became {
     Judged(Verdict),
     Placed(Result<Vec<Placed>, PostRefusal>),
@@ -138,7 +138,7 @@ impl Became {
         match self {
             Self::Judged(verdict) => matches!(verdict, Verdict::Taken | Verdict::Proved(_)),
             Self::Placed(placed) => placed.is_ok(),
-            // Retention asks again; nobody has sent anything wrong.
+            // Retention asks again; no sender is at fault.
             Self::Said(_) => true,
             Self::Operated(done) => done.is_ok(),
         }
@@ -170,7 +170,7 @@ impl<A: Admission> Loop<A> {
         ended
     }
 
-    /// Begins the term, however often the disk refuses; tells whether it has, and not been told to stop before.
+    /// Begins the term, however often the disk refuses; returns false if the collector must stop before that.
     fn begin(&mut self, runtime: &Handle) -> Result<bool, WriterError> {
         let (mut wait, wait_max) = COMMIT_RETRY;
         while let Err(error) = self.admission.begin(&self.clock.read()) {
@@ -194,13 +194,13 @@ impl<A: Admission> Loop<A> {
         Ok(true)
     }
 
-    /// What comes next, `None` at the end; an error when it is time to look at the clock.
+    /// The next item, `None` at the end; an error when it is time to check the clock.
     async fn wait(&mut self) -> Result<Option<Incoming>, Elapsed> {
         let left = self.sources_changed.map(|since| SNAPSHOT_EVERY.saturating_sub(since.elapsed()));
         tokio::time::timeout(left.unwrap_or(WRITER_LOOKS_EVERY), self.incoming.recv()).await
     }
 
-    /// Shows others how far the log is, what attests it, and what is wrong with it.
+    /// Publishes the end of the log, its newest attestation and its troubles.
     fn show(&self) {
         let end = self.admission.durable_end();
         self.durable.send_if_modified(|known| {
@@ -214,7 +214,7 @@ impl<A: Admission> Loop<A> {
         }
     }
 
-    /// Hands what waits to the core, as much as one commit takes.
+    /// Passes the waiting items to the core, as many as one commit takes.
     fn take(&mut self, first: Incoming) {
         let mut bytes = 0;
         let mut next = Some(first);
@@ -247,7 +247,7 @@ impl<A: Admission> Loop<A> {
         }
     }
 
-    /// Hands something to the core; a refusal is told the first time.
+    /// Passes an item to the core; logs a refusal the first time.
     fn receive(&mut self, incoming: &Incoming, is_first: bool) -> Became {
         let clock = self.clock.read();
         match (&incoming.content, incoming.agent) {
@@ -282,14 +282,14 @@ impl<A: Admission> Loop<A> {
             Ok(verdict) => return verdict,
             Err(refusal) => refusal,
         };
-        // An agent whose hello has not come yet is asked for it.
+        // The core asks an agent for its hello if that has not come yet.
         if is_first && refusal.reason != Reason::NoHello {
             let peer = connection.and_then(|connection| connection.peer);
-            // Who speaks under a name that its connection is not tied to is named by its own, with the topic.
+            // A guest is named by the name that its connection is tied to, with the topic.
             let speaker = connection.and_then(|connection| connection.name).unwrap_or(agent);
             let topic = Topic { agent, leaf: Leaf::Up }.text();
             let topic = (speaker != agent).then(|| topic.as_str());
-            // Strangers make up as many names as they like: they are told by their address.
+            // Strangers make up as many names as they like: their refusals are kept by address.
             let is_stranger = refusal.reason == Reason::FirstContacts;
             let name = (!is_stranger).then_some(speaker.as_str());
             let (kind, why) = (Kind::Message(refusal.reason), &*refusal.message);
@@ -298,7 +298,7 @@ impl<A: Admission> Loop<A> {
         Verdict::from(&refusal)
     }
 
-    /// After a commit that failed nothing counts: the core gets the same messages once more.
+    /// After a failed commit nothing counts: the core gets the same items again.
     fn receive_again(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         for again in &mut taken {
@@ -342,7 +342,7 @@ impl<A: Admission> Loop<A> {
         Ok(())
     }
 
-    /// Older connections of those who have proved themselves end.
+    /// Ends older connections of runs that have proved their key.
     fn prove(&mut self) {
         for Taken { incoming, became } in &self.taken {
             let Content::Message { connection: Some(connection), .. } = incoming.content else { continue };
@@ -363,7 +363,7 @@ impl<A: Admission> Loop<A> {
             self.health.refused.note(&Refused { kind: Kind::NameGaveWay, name, user, topic, peer, why });
         }
         for question in self.admission.take_questions() {
-            // One that finds no room is asked again.
+            // The agent repeats a question that finds no room.
             let _ = self.questions.try_send(question);
         }
         for Answer { agent, connection, message, .. } in answers {
@@ -391,7 +391,7 @@ impl<A: Admission> Loop<A> {
         }
     }
 
-    /// Shows readers the sources that have changed.
+    /// Publishes the sources that have changed.
     fn publish_sources(&mut self) {
         self.sources.publish(self.admission.take_changed());
         self.sources_changed = None;

@@ -1,4 +1,4 @@
-//! Where an event lies in the log: its partition, and its offset there.
+//! The address of an event in the log: its partition, and its offset there.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,7 +18,7 @@ impl Partition {
         Self(number)
     }
 
-    /// Its number, as places and attestations bear it.
+    /// Its number, as it is written in addresses and attestations.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -34,9 +34,9 @@ impl fmt::Display for Partition {
 /// means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// The partition.
+    /// Its partition.
     pub partition: Partition,
-    /// The offset in it.
+    /// Its offset in the partition.
     pub offset: Offset,
 }
 
@@ -47,22 +47,22 @@ impl Address {
     }
 }
 
-/// Addresses of one partition that follow each other.
+/// A range of consecutive addresses in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// The partition.
     pub partition: Partition,
-    /// Its offsets: the first one, and the first one behind the last.
+    /// Its offsets; the end is exclusive.
     pub offsets: Range<Offset>,
 }
 
 impl Addresses {
-    /// How many there are.
+    /// The number of addresses in the range.
     pub fn count(&self) -> u64 {
         self.offsets.end.since(self.offsets.start)
     }
 
-    /// The first of them.
+    /// The first address.
     pub fn first(&self) -> Address {
         Address { partition: self.partition, offset: self.offsets.start }
     }

@@ -1,8 +1,8 @@
-//! Whether the entries of a log are those that its attestations were made of, and those that witnesses from outside have.
+//! Whether the entries of a log are those that its attestations and the witnesses from outside were made of.
 //!
-//! The running hash starts at the log's first entry. Where retention has removed that one, it starts at the first
-//! attestation that ends at or behind the oldest entry: from there on entries are bound to each other as before, and what
-//! is before it is bound by signatures and chains alone.
+//! The running hash starts at the log's first entry. Where retention has removed that entry, it starts at the first
+//! attestation that ends at or behind the oldest entry: from there on entries are bound to each other as before, and
+//! the entries before it are bound by signatures and chains alone.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -33,7 +33,7 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// Takes it into a running hash.
+    /// Adds it to a running hash.
     pub fn add_to(&self, hash: &mut Running) {
         hash.push(self.first, self.stamp, self.count, &self.chain, self.clock_offset_us);
     }
@@ -48,28 +48,28 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The hash, to go on from.
+    /// The hash, to continue from.
     pub const fn running(&self) -> Running {
         Running::from_hash(self.hash)
     }
 }
 
-/// How far the hash is known.
+/// The running hash, as far as it is known.
 #[derive(Debug)]
 enum Hash {
-    /// The log's beginning is not kept, and no attestation has told the hash yet.
+    /// The log's beginning is not kept, and no attestation has given the hash yet.
     Unknown(VecDeque<Logged>),
     /// At the end of the last entry.
     Known(Running),
 }
 
-/// What an attestation contradicts.
+/// A contradiction between the log and an attestation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
-    /// It cannot be read, or its signature is wrong.
+    /// The attestation cannot be read, or its signature is wrong.
     #[error("an attestation at offset {0} that its own key has not signed")]
     Unsigned(Offset),
-    /// Another key has signed it.
+    /// A foreign key has signed it.
     #[error("attestation {number} is signed with the key {key}, which no key of this log has endorsed")]
     OtherKey {
         /// Its number.
@@ -77,7 +77,7 @@ pub enum Contradiction {
         /// The key, hexadecimal.
         key: String,
     },
-    /// It is of another log, or of another partition of this one.
+    /// It is of a different log, or of a different partition of this one.
     #[error("attestation {0} is of another log, or of another partition of it")]
     OtherLog(u64),
     /// Its term is not in the log.
@@ -85,7 +85,7 @@ pub enum Contradiction {
     Term {
         /// Its number.
         number: u64,
-        /// The term.
+        /// The term that it names.
         term: u64,
     },
     /// Attestations are missing before it.
@@ -93,18 +93,18 @@ pub enum Contradiction {
     Number {
         /// Its number.
         number: u64,
-        /// The number that was to come.
+        /// The number that should follow.
         expected: u64,
     },
-    /// It does not name the one before it.
+    /// It does not name its predecessor.
     #[error("attestation {0} does not name the one before it")]
     Previous(u64),
-    /// The entries are not those that it was made of.
+    /// It was made of different entries.
     #[error("attestation {number} was made of other entries before offset {end} than those in the log")]
     Hash {
         /// Its number.
         number: u64,
-        /// Where it ends.
+        /// Its end.
         end: Offset,
     },
     /// The log has no entry that ends there.
@@ -112,25 +112,25 @@ pub enum Contradiction {
     Place {
         /// Its number.
         number: u64,
-        /// Where it ends.
+        /// Its end.
         end: Offset,
     },
-    /// A witness has seen more than the log has.
+    /// The log is shorter than a witness has seen it.
     #[error("the witness {number} has seen the log up to offset {end}, and it ends at {log_end}: its tail was cut off")]
     Cut {
         /// The witness's number.
         number: u64,
-        /// Where it ends.
+        /// The end of the witness.
         end: Offset,
-        /// Where the log ends.
+        /// The end of the log.
         log_end: Offset,
     },
-    /// A witness and the log's own attestation of that number are two.
+    /// A witness differs from the log's own attestation of that number.
     #[error("the witness {0} is another attestation than the log's own of that number: the log was rewritten")]
     Witness(u64),
 }
 
-/// Attestations that somebody has kept outside of the log, their signatures checked.
+/// Attestations that were kept outside of the log, their signatures checked.
 #[derive(Clone, Debug, Default)]
 pub struct Witnesses(Vec<Attestation>);
 
@@ -140,7 +140,7 @@ pub struct Witnesses(Vec<Attestation>);
 pub struct NoAttestation(pub usize);
 
 impl Witnesses {
-    /// Takes the lines of a file: hexadecimal attestations. Empty lines, and those that begin with `#`, are passed over.
+    /// Takes the lines of a file: hexadecimal attestations. Skips empty lines, and those that begin with `#`.
     pub fn read(&mut self, text: &str) -> Result<(), NoAttestation> {
         for (at, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
             if line.starts_with('#') {
@@ -153,7 +153,7 @@ impl Witnesses {
         Ok(())
     }
 
-    /// Whether there is none.
+    /// Whether there are no witnesses.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -180,13 +180,13 @@ pub(super) fn as_rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) 
     serializer.serialize_str(std::str::from_utf8(&text).expect("a time is ASCII"))
 }
 
-/// Holds attestations against entries.
+/// Compares attestations with entries.
 #[derive(Debug)]
 pub(crate) struct Attested {
     hash: Hash,
     marks: VecDeque<Mark>,
     end: Offset,
-    /// The log, and the partition of it.
+    /// The log id and the partition.
     of: Option<(LogId, u32)>,
     terms: Vec<u64>,
     /// Whether the log's beginning is not kept, so that terms and attestations may be gone with it.
@@ -196,19 +196,19 @@ pub(crate) struct Attested {
     /// Entries from here on are bound to each other.
     from: Option<Offset>,
     bound: Option<Bound>,
-    /// Those that were not met yet, by where they end.
+    /// Witnesses whose end no entry has reached yet, by their end.
     witnesses: BTreeMap<Offset, Vec<Attestation>>,
-    /// The witnesses by number, to be held against the log's own attestations.
+    /// The hashes of the witnesses by number, to compare with the log's own attestations.
     numbered: BTreeMap<u64, [u8; 32]>,
     witnessed: Option<Bound>,
-    /// Witnesses of what is not kept any more.
+    /// The number of witnesses that end before the oldest kept entry.
     passed: u64,
-    /// All of them.
+    /// All witnesses.
     given: Vec<Attestation>,
 }
 
 impl Attested {
-    /// Nothing was seen yet.
+    /// Starts before the first entry.
     pub fn new(witnesses: &Witnesses) -> Self {
         let mut by_end: BTreeMap<Offset, Vec<Attestation>> = BTreeMap::new();
         witnesses.0.iter().for_each(|witness| by_end.entry(witness.end).or_default().push(*witness));
@@ -238,10 +238,10 @@ impl Attested {
         self.logged(Logged { first, end, stamp: head.stamp, count: head.count, chain, clock_offset_us });
     }
 
-    /// Takes the next entry by what an extract tells of it.
+    /// Takes the next entry from its extract.
     fn logged(&mut self, logged: Logged) {
         if logged.first > self.end {
-            // The beginning is not kept; or there is a hole, behind which the next attestation tells the hash.
+            // The beginning is not kept; or there is a hole, behind which the next attestation gives the hash.
             self.is_begun |= self.end == Offset::ZERO;
             (self.hash, self.from) = (Hash::Unknown(VecDeque::new()), None);
             self.marks.clear();
@@ -258,11 +258,11 @@ impl Attested {
         }
     }
 
-    /// Takes the entries of a segment by its extract: those up to the first end that is attested in it, the hashes at all
-    /// such ends, and the entries behind the last of them. The hash is to be known already.
+    /// Takes the entries of a segment by its extract: those up to the first end that is attested in it, the hashes at
+    /// all such ends, and the entries behind the last of them. The hash must be known already.
     pub fn extract(&mut self, head: &[Logged], marks: &[Mark], tail: &[Logged]) {
         head.iter().for_each(|logged| self.logged(*logged));
-        // The first one is what the entries have led to, and is held against what is attested there.
+        // The first mark is the result of the entries so far, and is compared with the attestation there.
         for mark in marks.iter().skip(1) {
             self.remember(*mark);
             (self.hash, self.end) = (Hash::Known(mark.running()), mark.end);
@@ -292,7 +292,7 @@ impl Attested {
                 let bound = Bound { end: witness.end, number: witness.number, time: witness.time };
                 self.witnessed = Some(bound);
             } else {
-                // Left among those that were not met: they refute.
+                // It stays among the unmet witnesses, which contradict the log.
                 self.witnesses.entry(mark.end).or_default().push(witness);
             }
         }
@@ -306,13 +306,13 @@ impl Attested {
         }
     }
 
-    /// Takes an attestation that stands in a batch of the collector at this offset.
+    /// Takes an attestation from a batch of the collector at this offset.
     pub fn attestation(&mut self, offset: Offset, bytes: &[u8], keys: &LogKeys) -> Result<(), Contradiction> {
         let attestation = Attestation::read(bytes).and_then(|unverified| unverified.verify());
         self.attests(&attestation.ok_or(Contradiction::Unsigned(offset))?, keys)
     }
 
-    /// Takes an attestation of which somebody else has seen that it is signed.
+    /// Takes an attestation whose signature the caller has checked.
     pub fn attests(&mut self, attestation: &Attestation, keys: &LogKeys) -> Result<(), Contradiction> {
         let attestation = *attestation;
         let number = attestation.number;
@@ -347,14 +347,14 @@ impl Attested {
         Ok(())
     }
 
-    /// Holds the hash of an attestation against the entries before its end.
+    /// Compares the hash of an attestation with the entries before its end.
     fn hold(&mut self, attestation: &Attestation) -> Result<(), Contradiction> {
         let (number, end) = (attestation.number, attestation.end);
         if let Hash::Unknown(entries) = &mut self.hash {
             let begin = entries.front().map_or(Offset::ZERO, |logged| logged.first);
             let is_place = end == begin || entries.iter().any(|logged| logged.end == end);
             if !is_place {
-                // It ends in what is not kept.
+                // It ends before the oldest kept entry.
                 return if end < begin { Ok(()) } else { Err(Contradiction::Place { number, end }) };
             }
             let rest: Vec<Logged> = entries.iter().filter(|logged| logged.first >= end).copied().collect();
@@ -386,17 +386,17 @@ impl Attested {
         self.bound
     }
 
-    /// From where on they bind them to each other.
+    /// The first offset from which they bind the entries to each other.
     pub fn from(&self) -> Option<Offset> {
         self.from
     }
 
-    /// How many attestations agree with the log.
+    /// The number of attestations that agree with the log.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Whether the newest attestation is under one of these keys, and agrees with the log.
+    /// Whether the newest attestation is signed with one of these keys, and agrees with the log.
     pub fn is_under(&self, is_one: impl Fn(&PublicKey) -> bool) -> bool {
         let is_bound = |last: &Attestation| self.bound.is_some_and(|bound| bound.number == last.number);
         self.last.as_ref().is_some_and(|last| is_one(&last.key) && is_bound(last))
@@ -412,12 +412,12 @@ impl Attested {
         self.witnessed
     }
 
-    /// Witnesses that end before what is kept: nothing can be said about them.
+    /// The number of witnesses that end before the oldest kept entry: they cannot be checked.
     pub fn passed(&self) -> u64 {
         self.passed
     }
 
-    /// All was taken: what the witnesses contradict.
+    /// All entries were taken: returns the contradictions of the witnesses.
     pub fn finish(&mut self, keys: &LogKeys) -> Vec<Contradiction> {
         let mut contradictions = Vec::new();
         for witness in std::mem::take(&mut self.given) {
@@ -434,7 +434,7 @@ impl Attested {
         contradictions
     }
 
-    /// What a witness contradicts that no entry has met.
+    /// The contradiction of a witness whose end no entry has reached.
     fn unmet(&mut self, witness: &Attestation) -> Option<Contradiction> {
         let (number, end) = (witness.number, witness.end);
         if end == Offset::ZERO {

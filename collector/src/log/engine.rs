@@ -1,11 +1,10 @@
-//! The seam between the log's engines and those who fill the log: what every engine does, and how it fails.
+//! The seam between the log's engines and admission: what every engine does, and how it fails.
 //!
-//! What an engine promises of its commits:
+//! An engine's promises about commits:
 //! - A commit that has succeeded is durable, and readers see it.
-//! - One that was aborted leaves nothing, and its offsets are given again: the next append begins at the durable end.
-//! - Of one whose outcome is unknown either all or nothing will be found. Until the log is reopened nobody knows,
-//!   so that the log takes nothing more: whoever fills it is thrown away with it, and made again from what the
-//!   opening finds.
+//! - An aborted one leaves nothing, and its offsets are used again: the next append begins at the durable end.
+//! - One with an unknown outcome is found either whole or not at all. Only reopening the log shows which: until then
+//!   the log takes nothing; it is dropped together with its core, and a new core is built from what the opening finds.
 
 use std::sync::Arc;
 
@@ -21,23 +20,23 @@ use super::report::{LogDamage, Recovery};
 use super::upkeep::Upkeep;
 use crate::terms::Terms;
 
-/// Where one partition of the log is kept.
+/// The store of one partition of the log.
 pub trait Engine {
     /// The half of the log that admission sees.
     type Log: UnifiedLog + Send + 'static;
 
-    /// Which partition it is.
+    /// Its partition.
     fn partition(&self) -> Partition;
 
-    /// Opens the log, mends what a stop has left behind, and passes what it holds to `rebuild`, in order. What was
-    /// opened before, here or elsewhere, writes nothing any more.
+    /// Opens the log, repairs its end after a crash, and passes its content to `rebuild`, in order. Writers that were
+    /// opened before, here or elsewhere, can write nothing any more.
     ///
     /// # Errors
-    /// When the log cannot be read or mended. Damage is no reason: see [`Recovery`].
+    /// When the log cannot be read or repaired. Damage is no reason: see [`Recovery`].
     fn open(self, opening: Opening<'_>, rebuild: &mut dyn Rebuild) -> Result<OpenedLog<Self::Log>, EngineError>;
 }
 
-/// By whom a log is opened, and when.
+/// Who opens a log, and when.
 pub struct Opening<'o> {
     /// The collector's name.
     pub own: SourceId,
@@ -45,19 +44,19 @@ pub struct Opening<'o> {
     pub identity: &'o Identity,
     /// When it is opened.
     pub now: Timestamp,
-    /// Names a new log, and the term.
+    /// Random numbers for the id of a new log, and for the term.
     pub entropy: &'o mut dyn FnMut() -> u64,
 }
 
-/// A log that was opened, and what belongs to it.
+/// An opened log, and what belongs to it.
 pub struct OpenedLog<L> {
     /// The half that admission sees.
     pub log: L,
-    /// What opening has found.
+    /// The result of opening.
     pub recovery: Recovery,
     /// The half that readers see.
     pub reader: Arc<dyn ReadLog>,
-    /// What keeps it in shape.
+    /// Its maintenance beside the writer.
     pub upkeep: Upkeep,
 }
 
@@ -66,16 +65,16 @@ pub struct OpenedLog<L> {
 #[error("{0}")]
 pub struct EngineError(pub String);
 
-/// What admission needs of a log, whichever engine it is.
+/// The log as admission uses it, for every engine.
 pub trait UnifiedLog {
-    /// Takes a batch into the buffer of the next commit, and gives the offset of its first event. `clock_offset_us` is what
-    /// has to be added to the batch's clock to have the collector's, where that was measured.
+    /// Takes a batch into the buffer of the next commit, and returns the offset of its first event. `clock_offset_us`
+    /// is what must be added to the batch's clock to have the collector's, where that was measured.
     fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset;
-    /// The same for a batch whose clock nobody has measured.
+    /// Appends a batch whose clock was not measured.
     fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
         self.append_measured(batch, ingest, None)
     }
-    /// Makes everything appended durable, and gives the durable end.
+    /// Makes everything appended durable, and returns the durable end.
     ///
     /// # Errors
     /// When nothing that was appended since the last commit counts, or when that is unknown.
@@ -86,37 +85,37 @@ pub trait UnifiedLog {
     fn buffered_bytes(&self) -> usize;
     /// The log's id.
     fn log_id(&self) -> LogId;
-    /// Which partition of the log it is.
+    /// Its partition.
     fn partition(&self) -> Partition;
     /// The number of the term: drawn at random when the log was opened.
     fn term(&self) -> u64;
-    /// Shows readers the table of terms; its newest one is the term from now on.
+    /// Publishes the table of terms to readers; the newest is the present term.
     fn publish_terms(&mut self, terms: Terms);
-    /// What readers and the indexer found damaged since the last time.
+    /// The damage that readers and the indexer have found since the last call.
     fn take_damage(&mut self) -> Vec<LogDamage>;
-    /// Whether there is any.
+    /// Whether there is such damage.
     fn has_damage(&self) -> bool;
 }
 
-/// Why a commit failed. Its senders are not acked and will send again.
+/// Why a commit failed. Its senders get no ack and send again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// Nothing of it counts; the next one may succeed.
     #[error("{reason}")]
     Aborted {
-        /// What failed, and what to do about it, for people.
+        /// The cause and the remedy, for people.
         reason: String,
     },
     /// All of it counts, or nothing: that shows once the log is reopened, and until then the log takes nothing.
     #[error("{reason}; whether it is durable shows once the log is reopened")]
     Unknown {
-        /// What happened, for people.
+        /// The cause, for people.
         reason: String,
     },
 }
 
 impl CommitError {
-    /// Whether the log has to be reopened.
+    /// Whether the log must be reopened.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown { .. })
     }

@@ -1,25 +1,24 @@
-//! The one typed walk over a log: what stands at every offset, in order, each with its address.
+//! The one typed walk over a log: an item for every offset, in order, each with its address.
 //!
-//! | item | what it stands for |
+//! | item | stands for |
 //! |---|---|
 //! | [`Item::Event`] | one event, decoded |
-//! | [`Item::Unreadable`] | events that are there and cannot be decoded: a whole batch, or the rest of one |
-//! | [`Item::Hole`] | offsets that the log never had, or that it has lost |
-//! | [`Item::Removed`] | what retention has taken: samples out of a batch, or the beginning of the log |
+//! | [`Item::Unreadable`] | events that cannot be decoded: a whole batch, or the rest of one |
+//! | [`Item::Hole`] | offsets that the log never had, or has lost |
+//! | [`Item::Removed`] | events that retention has removed: the samples of a batch, or the beginning of the log |
 //!
-//! One rule holds for all of what cannot be read:
-//! - Every offset of a walk that no index passes over is in exactly one item, and items come in the order of their
-//!   offsets.
-//! - A batch is decoded up to its first event that cannot be; from there up to its end it is `Unreadable`, once. What
-//!   was decoded before counts. Of a batch whose dictionary or codec cannot be read all is `Unreadable`.
-//! - Bytes behind the last event of a batch make an `Unreadable` of no offsets: no event is missing, and yet the
-//!   batch is not what its sender should have written.
-//! - What the disk gives back otherwise than it was written is a `Hole`, like offsets that no entry has; the walk
-//!   goes on behind it. Before the first offset that is kept there is no hole: that is `Removed`.
-//! - Only a disk that refuses ends a walk with an error: another time it may not refuse.
+//! One rule for everything that cannot be read:
+//! - Every offset of a walk that no index skips is in exactly one item, and items come in the order of their offsets.
+//! - A batch is decoded up to its first event that cannot be; from there up to its end it is `Unreadable`, once. The
+//!   events decoded before count. A batch whose dictionary or codec cannot be read is `Unreadable` as a whole.
+//! - Bytes behind the last event of a batch make an `Unreadable` of no offsets: no event is missing, and yet the batch
+//!   is not what its sender should have written.
+//! - Bytes that the disk returns changed are a `Hole`, like offsets without an entry; the walk continues behind it.
+//!   Before the first kept offset there is no hole: that is `Removed`.
+//! - Only a refusing disk ends a walk with an error: it may work later.
 //!
-//! A walk hands over whole entries ([`Part::Entry`]), of which nothing is decoded: who reads looks at the head, then
-//! at the subjects ([`Entry::open`]), and decodes what may be wanted ([`Opened::each`]).
+//! A walk passes on whole entries ([`Part::Entry`]), not decoded: a reader looks at the head, then at the subjects
+//! ([`Entry::open`]), and decodes an entry only if it may be wanted ([`Opened::each`]).
 
 use std::ops::{ControlFlow, Range};
 
@@ -34,15 +33,15 @@ use super::address::{Address, Addresses, Partition};
 use super::read_log::{ReadLog, ReadLogError};
 use super::records::{Decoder, Records};
 
-/// Why a log that was opened has a hole between two entries.
+/// Reason for a hole between two entries of a log that was opened.
 pub(crate) const LOST: &str = "the log has a hole here, found when it was opened";
-/// Why nothing follows the last entry, although the log goes further.
+/// Reason for a missing end: nothing follows the last entry, although the log continues.
 const LOST_AT_END: &str = "the log ends in a hole";
 
-/// An entry of the log, of which nothing is decoded.
+/// An entry of the log, not decoded.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'e> {
-    /// The partition that it is in.
+    /// Its partition.
     pub partition: Partition,
     /// Its head: offset, ingest stamp, offset of the source's clock.
     pub head: &'e EntryHead,
@@ -66,7 +65,7 @@ impl<'e> Entry<'e> {
         Offset::new(self.head.ordinal)
     }
 
-    /// The first offset behind it.
+    /// Its exclusive end.
     pub fn end(&self) -> Offset {
         Offset::new(self.head.end_ordinal())
     }
@@ -105,7 +104,7 @@ impl<'e> Opened<'e> {
         self.records.subjects()
     }
 
-    /// Passes its items to `each`, in order, until that breaks. To be called once.
+    /// Passes its items to `each`, in order, until that breaks. Call it once.
     #[inline]
     pub fn each(&mut self, mut each: impl FnMut(Item<'_, 'e>) -> ControlFlow<()>) {
         let Self { entry, records } = self;
@@ -126,7 +125,7 @@ impl<'e> Opened<'e> {
                 return;
             }
         };
-        // What is decoded lies on the stack, and is large: it stays where it is.
+        // A decoded record lies on the stack, and is large: it is not moved.
         for (index, record) in (0..).zip(records) {
             let item = match &record {
                 Ok(record) => {
@@ -142,20 +141,20 @@ impl<'e> Opened<'e> {
     }
 }
 
-/// What stands at some offset.
+/// An item of a walk.
 #[derive(Clone, Debug)]
 pub enum Item<'r, 'e> {
     /// An event.
     Event(Event<'r, 'e>),
     /// Events that cannot be decoded.
     Unreadable(Unreadable<'e>),
-    /// Offsets without an entry that can be read.
+    /// Offsets without a readable entry.
     Hole(Hole<'e>),
-    /// What retention has taken.
+    /// Offsets that retention has removed.
     Removed(Removed),
 }
 
-/// An event of an entry, whose head and batch say when it was ingested and by which clock its source went.
+/// An event of an entry. Head and batch of the entry give its ingest time and its source's clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'r, 'e> {
     /// Its address.
@@ -167,56 +166,56 @@ pub struct Event<'r, 'e> {
 /// Events of an entry that cannot be decoded, up to the entry's end.
 #[derive(Clone, Debug)]
 pub struct Unreadable<'e> {
-    /// Their addresses; none when bytes follow the last event.
+    /// Their addresses; an empty range when bytes follow the last event.
     pub addresses: Addresses,
-    /// The index in the batch of the first of them.
+    /// Index of the first of them in the batch.
     pub index: u32,
-    /// What cannot be decoded about it.
+    /// The error of decoding.
     pub error: DecodeError,
     /// The entry.
     pub entry: Entry<'e>,
 }
 
-/// Offsets without an entry that can be read.
+/// Offsets without a readable entry.
 #[derive(Clone, Debug)]
 pub struct Hole<'h> {
     /// Their addresses.
     pub addresses: Addresses,
-    /// What was found, for people.
+    /// The cause, for people.
     pub reason: &'h str,
 }
 
-/// What retention has taken.
+/// Events that retention has removed.
 #[derive(Clone, Debug)]
 pub struct Removed {
     /// The addresses of the events.
     pub addresses: Addresses,
-    /// What it has done.
+    /// How it has removed them.
     pub by: Retention,
 }
 
-/// What retention does.
+/// The two ways in which retention removes events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retention {
     /// It has removed the log's beginning.
     Trimmed,
-    /// It has taken the samples out of a batch, whose head stays.
+    /// It has emptied a batch of samples; the batch's head stays.
     Emptied,
 }
 
-/// What a walk hands over at once.
+/// A part of a walk, passed on at once.
 #[derive(Clone, Debug)]
 pub enum Part<'p> {
     /// An entry.
     Entry(Entry<'p>),
-    /// Offsets without an entry that can be read.
+    /// Offsets without a readable entry.
     Hole(Hole<'p>),
     /// The log's beginning, which retention has removed.
     Removed(Removed),
 }
 
 impl Part<'_> {
-    /// The offset with which it begins. An entry may begin before the walk does.
+    /// Its first offset. An entry may begin before the walk does.
     pub fn first(&self) -> Offset {
         match self {
             Self::Entry(entry) => entry.first(),
@@ -224,7 +223,7 @@ impl Part<'_> {
         }
     }
 
-    /// The first offset behind it. An entry may end behind the walk.
+    /// Its exclusive end. An entry may end behind the walk.
     pub fn end(&self) -> Offset {
         match self {
             Self::Entry(entry) => entry.end(),
@@ -234,8 +233,8 @@ impl Part<'_> {
 }
 
 impl<'p> Part<'p> {
-    /// Passes its items to `each`, in order, until that breaks. An entry that begins before the walk gives all of its
-    /// own.
+    /// Passes its items to `each`, in order, until that breaks. An entry that begins before the walk passes all of its
+    /// items.
     #[inline]
     pub fn each(self, decoder: &'p mut Decoder, mut each: impl FnMut(Item<'_, 'p>) -> ControlFlow<()>) {
         let _ = match self {
@@ -246,7 +245,7 @@ impl<'p> Part<'p> {
     }
 }
 
-/// Takes one part after the other, until it breaks.
+/// Takes one part after the other, until it returns `Break`.
 pub type EachPart<'f> = dyn FnMut(Part<'_>) -> ControlFlow<()> + 'f;
 
 /// A walk over the offsets of one partition.
@@ -258,21 +257,21 @@ pub struct Walk<'l> {
 }
 
 impl<'l> Walk<'l> {
-    /// Over these offsets, as far as they are durable.
+    /// A walk over these offsets, as far as they are durable.
     pub fn over(log: &'l dyn ReadLog, offsets: Range<Offset>) -> Self {
         Self { log, at: offsets.start, until: offsets.end.min(log.kept().end), wanted: None }
     }
 
-    /// Past what cannot hold what is wanted, as far as indexes tell.
+    /// Skips offsets that cannot hold wanted events, as far as indexes show.
     pub fn wanting(self, wanted: &'l Wanted) -> Self {
         Self { wanted: Some(wanted), ..self }
     }
 
-    /// Passes all parts to `each`, in order; gives whether that has taken all of them, or has broken. `scratch` is what
-    /// entries are read into. Blocks.
+    /// Passes all parts to `each`, in order; returns whether that has taken all of them, or has broken. Entries are
+    /// read into `scratch`. Blocks.
     ///
     /// # Errors
-    /// When the disk refuses. What was passed on before counts.
+    /// When the disk refuses. The parts passed on before count.
     pub fn run(mut self, scratch: &mut Vec<u8>, each: &mut EachPart<'_>) -> Result<ControlFlow<()>, ReadLogError> {
         let kept = self.log.kept().start;
         if self.at < kept.min(self.until) && self.missing(kept.min(self.until), LOST, each).is_break() {
@@ -288,13 +287,13 @@ impl<'l> Walk<'l> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The next offsets that can hold what is wanted.
+    /// The next offsets that can hold wanted events.
     fn stretch(&self) -> Option<Range<Offset>> {
         let Some(wanted) = self.wanted else { return Some(self.at..self.until) };
         self.log.stretch(self.at, wanted).filter(|stretch| stretch.start < self.until)
     }
 
-    /// Passes on what stands before `until`; ends there, or behind it, unless `each` breaks.
+    /// Passes on the parts before `until`; ends there, or behind it, unless `each` breaks.
     fn read(
         &mut self,
         until: Offset,
@@ -332,7 +331,7 @@ impl<'l> Walk<'l> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// There is nothing to be read up to `end`. Retention may have been here since the walk was begun.
+    /// Nothing can be read up to `end`. Retention may have removed it since the walk began.
     fn missing(&mut self, end: Offset, reason: &str, each: &mut EachPart<'_>) -> ControlFlow<()> {
         assert!(self.at < end, "a walk only goes forward");
         let (partition, kept) = (self.log.partition(), self.log.kept().start.min(end));

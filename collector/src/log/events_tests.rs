@@ -1,4 +1,4 @@
-//! What a walk makes of whatever a log can hold.
+//! The items of a walk, for everything that a log can hold.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ use super::read_log::ReadLog;
 use super::records::Decoder;
 use crate::simulated::{Agent, parse};
 
-/// What an item is, and its offsets.
+/// The kind of an item, and its offsets.
 fn told(item: &Item<'_, '_>) -> (&'static str, u64, u64) {
     let (kind, addresses) = match item {
         Item::Event(event) => return ("event", event.address.offset.get(), event.address.offset.get() + 1),
@@ -39,8 +39,8 @@ fn walked(log: &MemoryLog, from: u64, until: u64, wanted: Option<&Wanted>) -> Ve
     found
 }
 
-/// From offset 10 on: two events, three that were emptied, four offsets without an entry, an event, a batch of a
-/// codec that nobody knows, two events.
+/// From offset 10 on: two events, three that were emptied, four offsets without an entry, an event, a batch of an
+/// unknown codec, two events.
 fn log() -> MemoryLog {
     let log = MemoryLog::beginning_at(10);
     log.append("a", &[sample("x", 1), sample("y", 2)], 1);
@@ -86,7 +86,7 @@ fn a_walk_over_any_part_of_a_log_leaves_no_offset_out_and_passes_none_twice() {
     for from in 0..=end {
         for until in from..=end + 3 {
             let mut at = from;
-            // Of an entry that begins before the walk, or ends behind it, all items come.
+            // An entry that begins before the walk, or ends behind it, passes all its items.
             for (_, first, item_end) in walked(&log, from, until, None).into_iter().filter(|(_, _, end)| *end > from) {
                 assert!(first <= at && item_end > at, "{from} to {until}: at {at} comes {first}..{item_end}");
                 at = item_end;

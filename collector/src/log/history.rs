@@ -1,7 +1,7 @@
-//! What the sources learn from a segment, without its samples: which sequences of which lane it has, and what its
-//! critical batches tell about lanes and keys.
+//! What the sources learn from a segment, without its samples: the sequences of every lane in it, and the statements of
+//! its critical batches about lanes and keys.
 //!
-//! Taking it in place of the batches leaves the sources as the batches would have left them: that is what a test holds.
+//! Taking it in place of the batches leaves the sources in the state that the batches would have: a test checks that.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,21 +15,22 @@ use super::records::Decoder;
 use crate::kinds::{self, AtStart};
 use crate::limits::HEARTBEATS_KEPT;
 
-/// Batches whose range and chain hash are kept one by one, at the end of a stretch: as many as a lane remembers.
+/// Number of batches at the end of a stretch whose range and chain hash are kept one by one: as many as a lane
+/// remembers.
 const RECENT: usize = 16;
 
-/// Batches of one lane, one after the other, without a hole.
+/// Consecutive batches of one lane, without a hole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
-    /// Whose.
+    /// Their source.
     pub source: SourceId,
-    /// Of which stream.
+    /// Their stream.
     pub stream: Stream,
-    /// Of which epoch.
+    /// Their epoch.
     pub epoch: Epoch,
     /// The first sequence.
     pub first: Sequence,
-    /// How many batches.
+    /// The number of batches.
     pub batches: u64,
     /// The latest event time in them.
     pub time_last: Timestamp,
@@ -38,7 +39,7 @@ pub struct Stretch {
 }
 
 impl Stretch {
-    /// The first sequence after it.
+    /// Its exclusive end.
     pub fn end(&self) -> Sequence {
         self.recent.last().map_or(self.first, |(range, _)| range.end)
     }
@@ -47,9 +48,9 @@ impl Stretch {
 /// One step of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// These batches came.
+    /// Consecutive batches.
     Came(Stretch),
-    /// This batch, which has come, tells something about lanes or keys.
+    /// A batch, already in a stretch, with a statement about lanes or keys.
     Told(Vec<u8>),
 }
 
@@ -62,7 +63,7 @@ pub struct LastHeard {
     pub stream: Stream,
     /// The epoch.
     pub epoch: Epoch,
-    /// The first sequence after it.
+    /// Its exclusive end.
     pub end: Sequence,
     /// Its chain hash.
     pub chain: ChainHash,
@@ -98,12 +99,12 @@ pub struct Beat {
     pub synchronised: bool,
     /// The run of the agent.
     pub instance: [u8; 16],
-    /// Where its lanes ended.
+    /// The ends of its lanes.
     pub lanes: Vec<(Stream, Epoch, Sequence)>,
 }
 
 impl Beat {
-    /// The heartbeat that an event of this batch is, if it is one of the batch's own source.
+    /// The heartbeat in this event, if the event is one of the batch's own source.
     pub(crate) fn of(header: &Header, event: &Event<'_>) -> Option<Self> {
         let Body::LifeCycle(LifeCycle::Heartbeat { instance, lanes }) = event.body else { return None };
         let (source, time, synchronised) = (header.source, event.time, header.clock.synchronised);
@@ -113,9 +114,9 @@ impl Beat {
     }
 }
 
-/// Takes what a start finds in the log, in order: batches, or whole segments' histories in place of their batches.
+/// Takes the content of the log at a start, in order: batches, or whole segments' histories in place of their batches.
 pub trait Rebuild {
-    /// Called first: the oldest offset that there is. What was before it, retention has removed.
+    /// Called first: the oldest offset. Retention has removed everything before it.
     fn begins(&mut self, first: Offset);
     /// One batch.
     fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>);
@@ -123,11 +124,11 @@ pub trait Rebuild {
     fn history(&mut self, history: &History);
 }
 
-/// Makes a history out of batches.
+/// Builds a history from batches.
 #[derive(Debug, Default)]
 pub(super) struct Historian {
     steps: Vec<Step>,
-    /// The step of the stretch that a lane's next batch may belong to.
+    /// The step with the stretch that a lane's next batch may continue.
     open: BTreeMap<(SourceId, Stream, Epoch), usize>,
     heard: BTreeMap<SourceId, LastHeard>,
     beats: BTreeMap<SourceId, VecDeque<Beat>>,
@@ -168,12 +169,12 @@ impl Historian {
         self.heard.insert(source, last);
         if stream == Stream::Critical && self.tells(batch) {
             self.steps.push(Step::Told(batch.bytes().to_vec()));
-            // What comes after it must be taken after it.
+            // Later batches must be taken after it.
             self.open.clear();
         }
     }
 
-    /// Whether the batch has something about lanes or keys, or may have it.
+    /// Whether the batch has a statement about lanes or keys, or may have one.
     fn tells(&mut self, batch: &Batch<'_>) -> bool {
         let (header, beats) = (batch.header(), &mut self.beats);
         let mut tells = false;

@@ -5,19 +5,19 @@ use afferent_protocol::endorsement::{Endorsement, Role};
 use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
 
-/// Keys of one log, at most: successors and colleagues of a plant's whole life.
+/// Keys of one log, at most: successors and further collectors of a plant's whole life.
 const KEYS_MAX: usize = 64;
 
-/// By which keys a log is judged.
+/// The keys that a log is verified with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// By keys that the reader names.
+    /// Keys that the reader names.
     Named(Vec<PublicKey>),
-    /// By the key of the collector that answers.
+    /// The key of the collector that answers.
     Answering(PublicKey),
-    /// By a key that lies beside the log: who can write there has chosen it.
+    /// A key in a file beside the log: anyone who can write there can have chosen it.
     Beside(PublicKey),
-    /// By the key that the collector has pinned for itself in this log: whoever wrote the log chose it.
+    /// The key that the collector has pinned for itself in this log: the writer of the log chose it.
     Found,
 }
 
@@ -39,25 +39,25 @@ pub enum KeyOrigin {
 struct LogKey {
     key: PublicKey,
     verifier: Verifier,
-    /// The key that is to take its place.
+    /// The key that succeeds it.
     successor: Option<PublicKey>,
-    /// Whether that one has signed something: from then on this one's word counts no more.
+    /// Whether its successor has signed something: from then on its own signatures do not count.
     is_succeeded: bool,
-    /// It is trusted because one that came later has written down that this one had endorsed it.
+    /// Whether it is trusted because a later key has recorded that this one had endorsed it.
     is_earlier: bool,
 }
 
-/// The keys whose word counts in a log.
+/// The keys whose signatures count in a log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogKeys {
     keys: Vec<LogKey>,
     origin: KeyOrigin,
-    /// By which keys others were endorsed, as those others have written down.
+    /// Endorsements that the endorsed keys have recorded.
     handed: Vec<Endorsement>,
 }
 
 impl LogKeys {
-    /// Those that are trusted before the log is read.
+    /// The keys that are trusted before the log is read.
     pub fn new(trust: &Trust) -> Self {
         let mut keys = Self::default();
         match trust {
@@ -75,7 +75,7 @@ impl LogKeys {
         keys
     }
 
-    /// Where the first of them comes from.
+    /// The origin of the first key.
     pub fn origin(&self) -> KeyOrigin {
         self.origin
     }
@@ -97,8 +97,8 @@ impl LogKeys {
         }
     }
 
-    /// A key of the log has written down, in this batch of its own, which key had endorsed it. Where the reader has named the
-    /// later one, what the earlier one had written counts as well, up to where the later one begins.
+    /// A key of the log has recorded, in this batch of its own, which key had endorsed it. Where the reader has named
+    /// the later key, the batches of the earlier one count as well, up to where the later one begins.
     pub fn handed(&mut self, endorsement: &Endorsement, batch: &Batch<'_>) {
         let is_written_by = |key: &PublicKey| key.verifier().is_some_and(|key| key.verify(batch).is_some());
         if self.origin != KeyOrigin::Named
@@ -118,12 +118,12 @@ impl LogKeys {
         }
     }
 
-    /// Whether some are trusted for the sake of a later one.
+    /// Whether some keys are trusted because of a later one.
     pub fn go_back(&self) -> bool {
         self.keys.iter().any(|known| known.is_earlier)
     }
 
-    /// Whether the reader trusts this key for its own sake, or for that of an earlier one.
+    /// Whether the reader trusts this key because it was named, or because of an earlier key.
     pub fn is_named_or_later(&self, key: &PublicKey) -> bool {
         self.keys.iter().any(|known| known.key == *key && !known.is_earlier)
     }
@@ -138,17 +138,17 @@ impl LogKeys {
         }
     }
 
-    /// Whether this key's word counts, or has counted.
+    /// Whether this key's signatures count, or have counted.
     pub fn contains(&self, key: &PublicKey) -> bool {
         self.keys.iter().any(|known| known.key == *key)
     }
 
-    /// Whether this key's word counts now.
+    /// Whether this key's signatures count now.
     pub fn count(&self, key: &PublicKey) -> bool {
         self.keys.iter().any(|known| known.key == *key && !known.is_succeeded)
     }
 
-    /// Whether one of the keys that still count has signed the batch. The first one of a successor ends its predecessor.
+    /// Whether a key that still counts has signed the batch. The first batch of a successor ends its predecessor.
     pub fn have_signed(&mut self, batch: &Batch<'_>) -> bool {
         let mut counting = self.keys.iter().rev().filter(|known| !known.is_succeeded);
         let signer = counting.find(|known| known.verifier.verify(batch).is_some()).map(|known| known.key);
@@ -159,12 +159,12 @@ impl LogKeys {
         signer.is_some()
     }
 
-    /// Whether one of the keys that count, or have counted, has signed the batch.
+    /// Whether a key that counts, or has counted, has signed the batch.
     pub fn have_ever_signed(&self, batch: &Batch<'_>) -> bool {
         self.keys.iter().rev().any(|known| known.verifier.verify(batch).is_some())
     }
 
-    /// All of them, in the order in which they came to count.
+    /// All keys, in the order in which they came to count.
     pub fn list(&self) -> Vec<PublicKey> {
         self.keys.iter().map(|known| known.key).collect()
     }

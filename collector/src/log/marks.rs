@@ -1,6 +1,6 @@
-//! What a stretch of the log can hold, in a few bytes: a reader passes over what cannot hold what it wants.
+//! A summary of a stretch of the log, in a few bytes: a reader skips stretches that cannot hold wanted events.
 //!
-//! All of this may say "perhaps" where there is nothing, and never "nothing" where there is something.
+//! A summary may answer "perhaps" where the stretch holds no such event, and never "no" where it holds one.
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::checksum::crc32c;
@@ -17,7 +17,7 @@ pub struct Kinds(u16);
 const _: () = assert!(Kind::COUNT <= u16::BITS as usize, "every kind has a bit");
 
 impl Kinds {
-    /// All of them.
+    /// All kinds.
     pub const ALL: Self = Self(u16::MAX);
     /// Samples alone.
     pub const SAMPLES: Self = Self::of_kind(Kind::Sample);
@@ -26,13 +26,13 @@ impl Kinds {
     /// Derived events alone.
     pub const DERIVED: Self = Self::of_kind(Kind::Derived);
 
-    /// This kind alone. Its bit is that of its number on the wire: marks are on disk.
+    /// This kind alone. Its bit is that of its number on the wire, because marks are on disk.
     pub const fn of_kind(kind: Kind) -> Self {
         Self(1 << kind.number())
     }
 
-    /// The kinds whose events can have this CloudEvents type: derived ones can have any but that of samples, which is
-    /// given to samples alone.
+    /// The kinds whose events can have this CloudEvents type: derived events can have any type but that of samples,
+    /// which only samples have.
     pub fn of_type(name: &str) -> Self {
         match Kind::of_type(name) {
             Some(Kind::Sample) => Self::SAMPLES,
@@ -67,17 +67,17 @@ impl std::ops::BitAnd for Kinds {
 pub struct NameHash(u64);
 
 impl NameHash {
-    /// Of a machine: the first level of a subject.
+    /// The hash of a machine's name: the first level of a subject.
     pub fn machine(subject: &str) -> Self {
         Self::of(b'm', subject.split('/').next().unwrap_or(subject))
     }
 
-    /// Of a source.
+    /// The hash of a source's name.
     pub fn source(name: &str) -> Self {
         Self::of(b's', name)
     }
 
-    /// FNV-1a, whose bits are then mixed: it is written to disk, so that it must never change.
+    /// FNV-1a, whose bits are then mixed: it is written to disk, so it must never change.
     fn of(class: u8, name: &str) -> Self {
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         let hash = name.bytes().fold(step(0xcbf2_9ce4_8422_2325, class), step);
@@ -85,18 +85,18 @@ impl NameHash {
         Self(mixed ^ (mixed >> 32))
     }
 
-    /// The number.
+    /// The hash as a number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// The two bits of the filter that stand for it.
+    /// Its two bits in the filter.
     const fn bits(self) -> [u64; 2] {
         [1 << (self.0 & 63), 1 << ((self.0 >> 8) & 63)]
     }
 }
 
-/// Which kinds and names a stretch has.
+/// The kinds and names in a stretch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
     kinds: Kinds,
@@ -105,11 +105,11 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Of what nobody has looked into yet.
+    /// The marks of a stretch that was not read yet.
     pub const ANY: Self = Self { kinds: Kinds::ALL, names: [u64::MAX; 2] };
 
-    /// What a batch has, and every name in it to `each`. One that cannot be decoded may have anything; one that was
-    /// emptied has nothing.
+    /// The marks of a batch; passes every name in it to `each`. A batch that cannot be decoded may hold anything; an
+    /// emptied one holds nothing.
     pub fn of_batch(batch: &Batch<'_>, decoder: &mut Decoder, each: &mut impl FnMut(NameHash)) -> Self {
         let header = batch.header();
         let mut marks = Self::default();
@@ -121,10 +121,10 @@ impl Marks {
             each(name);
         };
         add(&mut marks, NameHash::source(header.source.as_str()));
-        // What a reader cannot decode is told as an event about its source.
+        // A reader reports what it cannot decode as an event about its source.
         add(&mut marks, NameHash::machine(header.source.as_str()));
         if header.stream == Stream::Samples {
-            // Whatever its records turn out to be: admission does not decode them.
+            // Whatever its records are: admission does not decode them.
             marks.kinds = Kinds::SAMPLES;
         }
         let records = decoder.open(batch);
@@ -148,7 +148,7 @@ impl Marks {
         self.names[1] |= two;
     }
 
-    /// Whether samples can be among it. A batch of the stream `samples` always says so.
+    /// Whether it may hold samples. True for every batch of the stream `samples`.
     pub fn may_hold_samples(&self) -> bool {
         self.kinds.meets(Kinds::SAMPLES)
     }
@@ -158,14 +158,14 @@ impl Marks {
         self.names[0] & one != 0 && self.names[1] & two != 0
     }
 
-    /// Both together.
+    /// The marks of both stretches together.
     pub fn with(self, other: Self) -> Self {
         let names = [self.names[0] | other.names[0], self.names[1] | other.names[1]];
         Self { kinds: self.kinds | other.kinds, names }
     }
 }
 
-/// The `source` that the JSON of a posted event names.
+/// The `source` in the JSON of a posted event.
 fn producer(json: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Posted {
@@ -174,12 +174,12 @@ fn producer(json: &str) -> Option<String> {
     serde_json::from_str(json).ok().map(|posted: Posted| posted.source)
 }
 
-/// What a reader wants, as far as marks and times can tell.
+/// The events that a reader wants, as far as marks and times can select them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Any of these kinds.
     pub kinds: Kinds,
-    /// Only this machine.
+    /// This machine only.
     pub machine: Option<NameHash>,
     /// Any of these sources; all of them when empty.
     pub sources: Vec<NameHash>,
@@ -196,12 +196,13 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    /// Whether everything is.
+    /// Whether it selects everything.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a stretch with these marks, and with these earliest and latest ingest and event times, can hold it.
+    /// Whether a stretch with these marks, and with these earliest and latest ingest and event times, can hold wanted
+    /// events.
     pub fn fits(&self, marks: &Marks, ingest: (Timestamp, Timestamp), event: (Timestamp, Timestamp)) -> bool {
         let meets = |wanted: Option<(Timestamp, Timestamp)>, (first, last): (Timestamp, Timestamp)| {
             wanted.is_none_or(|(from, until)| last >= from && first < until)
@@ -213,14 +214,14 @@ impl Wanted {
             && (self.sources.is_empty() || self.sources.iter().any(|source| marks.has(*source)))
     }
 
-    /// Whether a segment that has exactly these names, in order, can hold it.
+    /// Whether a segment that has exactly these names, in order, can hold wanted events.
     pub fn fits_names(&self, names: &[NameHash]) -> bool {
         let has = |name: &NameHash| names.binary_search(name).is_ok();
         self.machine.as_ref().is_none_or(has) && (self.sources.is_empty() || self.sources.iter().any(has))
     }
 }
 
-/// The checksum of what is derived from the log.
+/// The checksum of files that are derived from the log.
 pub(super) fn checksum(bytes: &[u8]) -> u32 {
     crc32c(bytes)
 }

@@ -16,24 +16,24 @@ use crate::terms::Terms;
 /// An entry's head, and its batch.
 type Stored = (EntryHead, Vec<u8>);
 
-/// Entries, and the offsets that rotted.
+/// Entries, and the offsets that are damaged.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryLog {
     entries: Arc<Mutex<Vec<Stored>>>,
     first: u64,
     pub(crate) damaged: Option<Range<u64>>,
-    /// The name under which the collector writes.
+    /// The collector's name as a source.
     pub(crate) own: Option<SourceId>,
     pub(crate) terms: Terms,
 }
 
 impl MemoryLog {
-    /// An empty log whose first offset is this one.
+    /// An empty log with this first offset.
     pub(crate) fn beginning_at(first: u64) -> Self {
         Self { first, ..Self::default() }
     }
 
-    /// A log that goes on from here on its own.
+    /// An independent copy of the log.
     pub(crate) fn copy(&self) -> Self {
         let entries = self.entries.lock().unwrap().clone();
         Self { entries: Arc::new(Mutex::new(entries)), ..self.clone() }
@@ -58,28 +58,28 @@ impl MemoryLog {
         entries.push((EntryHead::new(&header, offset, 0, Timestamp::new(ingest_us).unwrap()), bytes));
     }
 
-    /// Appends a batch as it is: what an engine has made durable.
+    /// Appends a finished batch, which an engine has made durable.
     pub(super) fn push(&self, head: EntryHead, batch: Vec<u8>) {
         let end = self.kept().end;
         assert_eq!(head.ordinal, end.get(), "the entries of a log follow each other");
         self.entries.lock().unwrap().push((head, batch));
     }
 
-    /// Takes the samples out of an entry, as retention does.
+    /// Empties an entry of samples, as retention does.
     pub(crate) fn empty(&self, nth: usize) {
         let (head, bytes) = &mut self.entries.lock().unwrap()[nth];
         *bytes = Batch::parse(bytes).unwrap().0.emptied().to_vec();
         *head = EntryHead::new(Batch::parse(bytes).unwrap().0.header(), head.ordinal, head.acked_end, head.stamp);
     }
 
-    /// The same without what is before an offset, as retention leaves it.
+    /// A copy without the entries before an offset, as retention leaves it.
     pub(crate) fn trimmed(&self, first: u64) -> Self {
         let log = Self { first, ..self.copy() };
         log.entries.lock().unwrap().retain(|(head, _)| head.ordinal >= first);
         log
     }
 
-    /// What cannot be read: from the first entry that rotted to where the next one can be read, as in a segment.
+    /// The unreadable range: from the first damaged entry to the next readable one, as in a segment.
     fn rot(&self, entries: &[Stored]) -> Option<Range<u64>> {
         let damaged = self.damaged.as_ref()?;
         let first = entries.iter().find(|(head, _)| damaged.contains(&head.ordinal))?.0.ordinal;
@@ -87,7 +87,7 @@ impl MemoryLog {
         Some(first..next.map_or(self.kept().end.get(), |(head, _)| head.ordinal))
     }
 
-    /// Leaves this many offsets out, as a log does whose entries rotted before it was opened.
+    /// Leaves this many offsets out, as a log does whose entries were damaged before it was opened.
     pub(crate) fn skip(&self, count: u64) {
         let mut entries = self.entries.lock().unwrap();
         let (head, bytes) = entries.pop().expect("something to skip before");
@@ -132,7 +132,7 @@ impl ReadLog for MemoryLog {
     }
 
     fn read(&self, from: Offset, _: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
-        // Whoever takes an entry may ask the log for something else meanwhile.
+        // The callback may read the log meanwhile.
         let entries = self.entries.lock().unwrap().clone();
         let rot = self.rot(&entries);
         for (head, bytes) in entries.iter().filter(|(head, _)| head.end_ordinal() > from.get()) {

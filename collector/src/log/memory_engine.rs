@@ -1,4 +1,4 @@
-//! A second engine, for tests: a log in memory, whose commits are aborted, or end unknown, on command.
+//! A second engine, for tests: a log in memory, whose commits abort, or end unknown, on command.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,22 +16,22 @@ use crate::terms::Terms;
 
 /// The id of every log in memory.
 const LOG_ID: LogId = [5; 16];
-/// A partition that is not the embedded engine's: whoever takes that for the only one is found out.
+/// A partition that is not the embedded engine's: it reveals code that assumes that number.
 pub(crate) const PARTITION: Partition = Partition::new(7);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is durable.
+    /// The durable entries.
     durable: MemoryLog,
-    /// Steps until one fails; then all do until it is set anew. A commit takes two.
+    /// Steps until one fails; then all fail until it is set again. A commit takes two.
     fails_in: Option<u64>,
-    /// The next commit ends unknown, and this tells whether it is durable.
+    /// If set, the next commit ends unknown, and the value is whether it is durable.
     unknown: Option<bool>,
-    /// Openings so far: an older one writes nothing any more.
+    /// Number of openings: writers of earlier ones can write nothing any more.
     openings: u64,
 }
 
-/// Where a log in memory lives; clones are the same.
+/// The store of a log in memory; clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryEngine(Arc<Mutex<State>>);
 
@@ -40,23 +40,23 @@ impl MemoryEngine {
         self.0.lock().unwrap()
     }
 
-    /// From the step after so many on, all of them fail; `None` ends that.
+    /// All steps fail after so many; `None` ends that.
     pub(crate) fn fails_in(&self, steps: Option<u64>) {
         self.state().fails_in = steps;
     }
 
-    /// The outcome of the next commit that has something to write is unknown to whoever makes it; `None` ends that.
+    /// The outcome of the next commit that has something to write is unknown to its caller; `None` ends that.
     pub(crate) fn ends_unknown(&self, is_durable: Option<bool>) {
         self.state().unknown = is_durable;
     }
 
-    /// What is durable, elsewhere.
+    /// An independent copy of the durable entries.
     pub(crate) fn after_power_cut(&self) -> Self {
         let durable = self.state().durable.copy();
         Self(Arc::new(Mutex::new(State { durable, ..State::default() })))
     }
 
-    /// Opens the log, and passes its batches to `each`. What was opened before writes nothing any more.
+    /// Opens the log, and passes its batches to `each`. Earlier writers can write nothing any more.
     pub(crate) fn open(&self, term: u64, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> (MemoryWriter, Recovery) {
         let mut state = self.state();
         state.openings += 1;
@@ -77,7 +77,7 @@ impl MemoryEngine {
     }
 }
 
-/// The log in memory, as its writer sees it.
+/// The writer of a log in memory.
 #[derive(Debug)]
 pub(crate) struct MemoryWriter {
     engine: MemoryEngine,
@@ -91,12 +91,12 @@ pub(crate) struct MemoryWriter {
 }
 
 impl MemoryWriter {
-    /// A reader of what is durable.
+    /// A reader of durable entries.
     pub(crate) fn reader(&self) -> MemoryLog {
         self.log.clone()
     }
 
-    /// Nothing that was appended counts, and its offsets are given again.
+    /// Drops everything since the last commit; its offsets are used again.
     fn abort(&mut self) {
         self.buffer.clear();
         self.end = self.log.kept().end;

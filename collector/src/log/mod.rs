@@ -3,11 +3,11 @@
 //! - [`address`]: partition and offset
 //! - [`UnifiedLog`]: the half that the writer sees; [`ReadLog`]: the half that readers see
 //! - [`events`]: the one typed walk over a log, for every reader; [`records`]: where batches are decoded
-//! - [`Engine`]: the seam under which an engine opens, appends, commits, reads, indexes and trims (`engine`,
-//!   `upkeep`, `report`)
+//! - [`Engine`]: the seam under which an engine opens, appends, commits, reads, indexes and trims (`engine`, `upkeep`,
+//!   `report`)
 //! - [`embedded`]: the engine that keeps the log in segment files of one directory
 //! - `history`, `marks`: what starts and readers need of a batch without its events
-//! - `keys`, `proof`, `attested`: what proves that the log is as it was written
+//! - `keys`, `proof`, `attested`: checks that the log was not changed
 
 pub mod address;
 mod attested;

@@ -1,5 +1,5 @@
-//! Whether a batch is what it should be: signed, chained, in order, readable. An emptied one has nothing to read, and its
-//! signature and its chain are those of the chain hash that it has kept.
+//! Checks of a batch: signed, chained, in order, readable. An emptied batch has no records to read; its signature and
+//! its chain are checked with the chain hash that it has kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +16,7 @@ use super::keys::{LogKeys, Trust};
 use super::records::Decoder;
 use crate::limits::RANGES_MAX;
 
-/// What is wrong with a batch.
+/// A failed check of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Doubt {
@@ -30,9 +30,9 @@ pub enum Doubt {
     Order,
     /// Its records cannot be decoded.
     Body,
-    /// Its records are gone, and retention was not to remove them.
+    /// Its records are gone, although retention was not due to remove them.
     Emptied,
-    /// Its source had another key then, and what named it is not kept.
+    /// Its source had a different key then, and the batch that named it is not kept.
     KeyGone,
 }
 
@@ -50,31 +50,31 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// The key that a source is held to; `None` when all that is known is that it had another one than the next.
+/// The key that a source is held to; `None` when it is only known that it had a different one than the next.
 type SourceKey = Option<(PublicKey, Option<Verifier>)>;
 
-/// What is needed to prove one batch after the other.
+/// The state for checking one batch after the other.
 #[derive(Debug)]
 pub struct Proof {
     own: SourceId,
     log_keys: LogKeys,
-    /// The same, as far as the look ahead has come.
+    /// The keys of the log at the end of the look ahead.
     log_keys_ahead: LogKeys,
     sources: BTreeMap<SourceId, SourceKey>,
-    /// Retention was to remove what is before this offset, as the collector says.
+    /// The collector has logged that retention removes everything before this offset.
     trimmed_until: Offset,
     /// And the samples before this one.
     emptied_until: Offset,
     lanes: BTreeMap<(SourceId, Lane), LaneProof>,
 }
 
-/// What came of a lane.
+/// The batches of a lane so far.
 #[derive(Debug)]
 struct LaneProof {
     /// End and chain hash of its last batch.
     end: Sequence,
     chain: ChainHash,
-    /// What is missing before: it may come later, from whoever still has it.
+    /// Missing sequences before: they may come later, from a source that still has them.
     holes: Vec<Hole>,
 }
 
@@ -88,22 +88,22 @@ impl Default for LaneProof {
 #[derive(Clone, Copy, Debug)]
 struct Hole {
     range: SequenceRange,
-    /// The chain hash of the batch before them.
+    /// The chain hash of the batch before the hole.
     before: ChainHash,
-    /// The one that the batch behind them names.
+    /// The chain hash that the batch behind the hole names.
     named: ChainHash,
 }
 
 impl LaneProof {
-    /// What is wrong with the place of the next batch. After a hole nobody knows the batch before; the hole itself is told
-    /// by a loss or a gap in the log.
+    /// Checks the next batch's position in its lane. After a hole the batch before is unknown; a loss or a gap in the
+    /// log declares the hole itself.
     fn place(&mut self, range: SequenceRange, previous: ChainHash, chain: ChainHash) -> Option<Doubt> {
         if range.first < self.end {
             return self.fill(range, previous, chain);
         }
         let missing = SequenceRange { first: self.end, end: range.first };
         let is_broken = missing.first == missing.end && previous != self.chain;
-        // One that is not remembered is not filled without a doubt.
+        // A hole that is not remembered cannot be filled without a doubt.
         if missing.first < missing.end && self.holes.len() < RANGES_MAX {
             self.holes.push(Hole { range: missing, before: self.chain, named: previous });
         }
@@ -128,23 +128,23 @@ impl LaneProof {
 struct Pin {
     source: SourceId,
     key: PublicKey,
-    /// Whether it takes the place of another.
+    /// Whether it replaces an earlier key.
     is_replacement: bool,
 }
 
-/// What a batch says about what others are worth.
+/// The statements of a batch that bear on checks of other batches.
 #[derive(Default)]
 struct Said {
     pins: Vec<Pin>,
     endorsements: Vec<Endorsement>,
     trimmed_until: Offset,
     emptied_until: Offset,
-    /// Whether all of it could be decoded.
+    /// Whether the whole batch could be decoded.
     is_readable: bool,
 }
 
 impl Proof {
-    /// Nothing was seen yet. `own` is the collector's name: only what it wrote tells which keys are pinned.
+    /// Starts before the first batch. `own` is the collector's name: only its batches pin keys.
     pub fn new(own: SourceId, trust: &Trust) -> Self {
         let log_keys = LogKeys::new(trust);
         Self {
@@ -158,8 +158,9 @@ impl Proof {
         }
     }
 
-    /// Takes the keys that a batch of the collector pins, before the batches are proved: where retention has removed the
-    /// beginning of the log, they are told anew behind what they prove. Those of sources that have one stay.
+    /// Takes the keys that a batch of the collector pins, before the batches are checked: where retention has removed
+    /// the beginning of the log, keys are logged again behind the batches that need them. Sources that have a key keep
+    /// it.
     pub fn ahead(&mut self, batch: &Batch<'_>) {
         let header = batch.header();
         if header.source != self.own || header.stream != Stream::Critical {
@@ -178,7 +179,7 @@ impl Proof {
         }
     }
 
-    /// Looks which keys came before the one that the reader has named.
+    /// Finds the keys that came before the one that the reader has named.
     pub fn look_back(&mut self, batch: &Batch<'_>) {
         if batch.header().stream == Stream::Critical {
             let said = self.said(batch);
@@ -186,17 +187,17 @@ impl Proof {
         }
     }
 
-    /// Retention was to remove what is before this offset, as the batches say that were taken so far.
+    /// Retention was due to remove everything before this offset, as the batches so far record.
     pub fn trimmed_until(&self) -> Offset {
         self.trimmed_until
     }
 
-    /// Retention was to empty the samples batches before this offset, as the batches say that were taken so far.
+    /// Retention was due to empty the samples batches before this offset, as the batches so far record.
     pub fn emptied_until(&self) -> Offset {
         self.emptied_until
     }
 
-    /// The keys by which the collector's word is judged.
+    /// The keys that the collector's batches are checked with.
     pub(crate) fn log_keys(&self) -> &LogKeys {
         &self.log_keys
     }
@@ -206,8 +207,8 @@ impl Proof {
         Some(self.sources.get(source)?.as_ref()?.0)
     }
 
-    /// Whether the batch is signed with the key that its source is held to at the end of what was taken; one of the
-    /// collector with any that it had.
+    /// Whether the batch is signed with the key that its source is held to after the last batch taken; a batch of the
+    /// collector with any key that it had.
     pub(crate) fn is_signed_in_the_end(&self, batch: &Batch<'_>) -> bool {
         let source = batch.header().source;
         if source == self.own {
@@ -223,7 +224,7 @@ impl Proof {
         if source == self.own { self.log_keys.have_signed(batch) } else { self.is_signed_in_the_end(batch) }
     }
 
-    /// What is wrong with a batch that is not signed as it should be.
+    /// The doubt about a batch whose signature does not verify.
     fn unsigned(&self, source: &SourceId) -> Doubt {
         match self.sources.get(source) {
             _ if *source == self.own && !self.log_keys.list().is_empty() => Doubt::Signature,
@@ -240,7 +241,7 @@ impl Proof {
         }
     }
 
-    /// What is wrong with the next batch.
+    /// The failed checks of the next batch.
     pub fn doubts(&mut self, batch: &Batch<'_>) -> Vec<Doubt> {
         let header = batch.header();
         let mut doubts = Vec::new();
@@ -250,7 +251,7 @@ impl Proof {
         }
         self.find_own(&said);
         if header.source == self.own {
-            // An endorsement is signed by itself: the successor may be the first to write it down.
+            // An endorsement carries its own signature: the successor may be the first to record it.
             said.endorsements.iter().for_each(|endorsement| self.log_keys.endorsed(endorsement));
         }
         if self.is_signed(batch) {
@@ -266,14 +267,14 @@ impl Proof {
         doubts
     }
 
-    /// What is wrong with the batch's place in its lane.
+    /// Checks the batch's position in its lane.
     fn place(&mut self, batch: &Batch<'_>) -> Option<Doubt> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         self.place_in((header.source, lane), header.range(), batch.chain_hash(), Some(header.previous))
     }
 
-    /// What is wrong with the place of a lane's next batch. An extract does not repeat the hash of the batch before it where
+    /// Checks the position of a lane's next batch. An extract does not repeat the hash of the batch before it where
     /// that is `previous`.
     pub(crate) fn place_in(
         &mut self,
@@ -287,12 +288,12 @@ impl Proof {
         known.place(range, previous, chain)
     }
 
-    /// Whether a batch of these sequences lies before others of its lane that have come.
+    /// Whether a batch of these sequences comes after later ones of its lane.
     pub(crate) fn is_late(&self, lane: &(SourceId, Lane), range: SequenceRange) -> bool {
         self.lanes.get(lane).is_some_and(|known| range.first < known.end)
     }
 
-    /// Decodes the batch.
+    /// Decodes the batch for its statements.
     fn said(&self, batch: &Batch<'_>) -> Said {
         let header = batch.header();
         let mut decoder = Decoder::default();

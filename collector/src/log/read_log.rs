@@ -12,15 +12,15 @@ use super::address::Partition;
 use super::embedded::extract::Extracts;
 use crate::terms::Terms;
 
-/// Takes entries one after the other, until it breaks.
+/// Takes entries one after the other, until it returns `Break`.
 pub type EachEntry<'f> = dyn FnMut(&EntryHead, &Batch<'_>) -> ControlFlow<()> + 'f;
 
 /// One partition of the unified log, as readers see it. They read it by [`super::events::Walk`].
 pub trait ReadLog: Send + Sync {
-    /// A reader of the same log with its own place in it, which does not wait for others.
+    /// An independent reader of the same log, which does not wait for others.
     fn another(&self) -> Arc<dyn ReadLog>;
 
-    /// Which partition it is.
+    /// Its partition.
     fn partition(&self) -> Partition;
 
     /// The offsets that can be read: from the oldest one kept up to the durable end.
@@ -29,8 +29,8 @@ pub trait ReadLog: Send + Sync {
     /// The first offset that was ingested at `time` or later; the durable end when there is none.
     fn at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError>;
 
-    /// The first offset behind everything that was ingested before `time`; the first one that is kept when nothing
-    /// was. It lies behind the one of [`ReadLog::at_time`] where the collector's clock was set back.
+    /// The first offset behind everything that was ingested before `time`; the first kept one if nothing was. It lies
+    /// behind the result of [`ReadLog::at_time`] where the collector's clock was set back.
     fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
         self.at_time(time)
     }
@@ -38,7 +38,7 @@ pub trait ReadLog: Send + Sync {
     /// Passes the durable entries to `each`, in order, beginning with the one that holds `from`. Blocks.
     fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError>;
 
-    /// As [`ReadLog::read`], and as little as can be of what begins at `until` or later.
+    /// As [`ReadLog::read`], and as little as possible from `until` on.
     fn read_part(
         &self,
         from: Offset,
@@ -51,24 +51,24 @@ pub trait ReadLog: Send + Sync {
         })
     }
 
-    /// The next offsets from `from` on that can hold what is wanted, as far as indexes tell; `None` when none can.
+    /// The next offsets from `from` on that can hold wanted events, as far as indexes show; `None` when none can.
     fn stretch(&self, from: Offset, _wanted: &Wanted) -> Option<Range<Offset>> {
         let end = self.kept().end;
         (from < end).then_some(from..end)
     }
 
-    /// The name under which the collector itself writes, where that is known.
+    /// The collector's name as a source, where it is known.
     fn own(&self) -> Option<SourceId> {
         None
     }
 
-    /// The terms of the log, by which it is seen whether a place holds in it.
+    /// The terms of the log, to check whether a place holds in it.
     fn terms(&self) -> Arc<Terms> {
         Arc::default()
     }
 
-    /// Passes what the log keeps for certificates beside its entries to `take`, where it keeps something. `own` is the
-    /// collector's name. Blocks.
+    /// Passes the files that the log keeps for certificates beside its entries to `take`, where it keeps any. `own` is
+    /// the collector's name. Blocks.
     fn with_extracts(&self, _own: &SourceId, _take: &mut dyn FnMut(&dyn Extracts)) {}
 
     /// Bytes of the log that this reader has read so far.
@@ -85,22 +85,22 @@ pub trait ReadLog: Send + Sync {
 /// The log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadLogError {
-    /// The disk refused; another time it may not.
+    /// The disk refused; it may work later.
     #[error("the log cannot be read at offset {at}: {reason}")]
     Disk {
-        /// The offset from which on it was read.
+        /// The offset at which the read began.
         at: Offset,
-        /// What the disk answers, for people.
+        /// The disk's answer, for people.
         reason: String,
     },
-    /// The disk gives back something else than what was written; what comes after it can be read.
+    /// The disk returns other bytes than were written; entries after them can be read.
     #[error("the log is damaged from offset {first} up to {end}: {reason}")]
     Damaged {
         /// The first offset that cannot be read.
         first: Offset,
-        /// Where to read on.
+        /// The offset to continue at.
         end: Offset,
-        /// What was found, for people.
+        /// The cause, for people.
         reason: String,
     },
 }

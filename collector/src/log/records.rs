@@ -1,4 +1,4 @@
-//! The records of a batch. Batches are decoded here, and nowhere else in the collector.
+//! The records of a batch. The collector decodes batches here, and nowhere else.
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec::{self, DecodeError};
@@ -12,7 +12,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Opens a batch: its subjects are known, and no record is decoded yet.
+    /// Opens a batch: reads its subjects, and decodes no record yet.
     pub fn open<'b>(&'b mut self, batch: &Batch<'b>) -> Records<'b> {
         let decoded_len = batch.header().decoded_len as usize;
         if self.scratch.len() < decoded_len {
@@ -28,8 +28,7 @@ impl Decoder {
 }
 
 /// The records of a batch, in order, up to the first one that cannot be decoded: that one is an error, and the last
-/// item. Of a batch that cannot be opened there is nothing but the error; of one that retention has emptied there is
-/// nothing at all.
+/// item. A batch that cannot be opened yields only the error; one that retention has emptied yields nothing.
 #[derive(Debug)]
 pub struct Records<'b> {
     opened: Result<codec::Records<'b>, DecodeError>,
@@ -42,12 +41,12 @@ impl<'b> Records<'b> {
         self.opened.as_ref().ok().map(codec::Records::subjects)
     }
 
-    /// The records, and nothing in the place of what cannot be decoded.
+    /// The readable records; the error at the end is left out.
     pub fn readable(&mut self) -> impl Iterator<Item = Record<'b>> + use<'_, 'b> {
         self.map_while(Result::ok)
     }
 
-    /// Why the batch cannot be opened, or the records up to the first that cannot be decoded, which is an error.
+    /// The error of opening the batch, or the records up to the first that cannot be decoded, which is an error.
     #[inline]
     pub(super) fn opened(&mut self) -> Result<&mut codec::Records<'b>, DecodeError> {
         self.opened.as_mut().map_err(|error| *error)

@@ -1,4 +1,4 @@
-//! What an engine finds about its log: when it is opened, and while it is open.
+//! An engine's findings about its log: when it is opened, and while it is open.
 
 use afferent_protocol::ids::{Offset, Position, SequenceRange, SourceId};
 use afferent_protocol::session::Lane;
@@ -8,46 +8,46 @@ use afferent_protocol::session::Lane;
 pub struct Hole {
     /// The first offset that is missing.
     pub first: Offset,
-    /// The first offset that is there again.
+    /// The first readable offset behind it.
     pub end: Offset,
 }
 
-/// Something in a file that is not as it was written.
+/// A damaged range in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The file's name.
     pub file: String,
-    /// Where the stretch begins.
+    /// Where the range begins.
     pub from: Position,
-    /// Where it ends.
+    /// Where it ends, exclusive.
     pub to: Position,
-    /// What it is, for people.
+    /// The kind of damage, for people.
     pub what: &'static str,
 }
 
-/// What a start found, and what it did about it.
+/// What a start found, and how it repaired it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Whether there was no log before.
     pub is_new: bool,
-    /// The first offset after the last readable batch: where the log goes on.
+    /// The first offset after the last readable batch: where the log continues.
     pub end: Offset,
-    /// Batches in it, as far as they can be read.
+    /// Number of readable batches in it.
     pub batches: u64,
-    /// Segment files.
+    /// Number of segment files.
     pub segments: u64,
-    /// An unfinished write at the end was dropped; nothing of it had been acked.
+    /// An unfinished write at the end was dropped; none of it had been acked.
     pub torn: bool,
     /// Offsets that were durable once and are lost. The files that had them are left as they are.
     pub holes: Vec<Hole>,
-    /// All damage, for people; at most as many as are worth reading.
+    /// All damage, for people; at most as many ranges as are worth reading.
     pub damage: Vec<Damage>,
 }
 
 /// Sequences of a lane that cannot be read any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// Whose.
+    /// Their source.
     pub source: SourceId,
     /// The lane.
     pub lane: Lane,
@@ -58,12 +58,12 @@ pub struct Missing {
 /// Offsets of the log that cannot be read any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogDamage {
-    /// What holds them, as the engine names it: of the embedded one a file.
+    /// Where they are stored, as the engine names it: the embedded one names a file.
     pub place: String,
     /// The first offset that cannot be read.
     pub first: Offset,
-    /// The first one after it that can.
+    /// The first readable one behind it.
     pub end: Offset,
-    /// What was there, as far as the rest of the segment and its index tell.
+    /// The lost sequences, as far as the rest of the segment and its index show them.
     pub missing: Vec<Missing>,
 }

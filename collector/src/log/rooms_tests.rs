@@ -1,4 +1,4 @@
-//! What this room promises to those above it, held against the sources of the collector.
+//! This module's promises to its users, checked against the sources of the collector.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files below a folder of the collector, and what is in them.
+/// The files below a folder of the collector, with their content.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -48,7 +48,7 @@ fn the_log_knows_nothing_of_those_who_read_it() {
     let mut imports = 0;
     for (path, text) in sources("log") {
         let is_test = path.to_string_lossy().contains("test") || path.ends_with("memory.rs");
-        // The fields of an error or a document may name them: code is what stands before a file's own tests.
+        // The fields of an error or a document may name them: code is what comes before a file's own tests.
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
             let Some((_, import)) = line.split_once("crate::") else { continue };

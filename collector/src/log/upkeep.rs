@@ -1,52 +1,51 @@
-//! What keeps a log in shape beside its writer: indexes are made, its beginning is removed, samples are taken out of
-//! what stays. Each lives on a thread of its own, and the writer never waits for it.
+//! Maintenance of a log beside its writer: builds indexes, trims the log's beginning, and empties old segments of their
+//! samples. Each task has a thread of its own, and the writer never waits for it.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 
 use crate::turns::Commits;
 
-/// Makes indexes.
+/// Builds indexes.
 pub trait Indexing: Send {
-    /// Gives way to these commits from now on.
+    /// Lets these commits go first from now on.
     fn give_way(&mut self, commits: Commits);
-    /// Removes what indexes have left behind; gives how many files.
+    /// Removes leftover files; returns how many.
     fn tidy(&mut self) -> usize;
-    /// Makes what is missing of the next segment. Blocks for as long as one is read.
+    /// Builds the missing index of the next segment. Blocks for as long as one is read.
     fn step(&mut self) -> Indexed;
 }
 
-/// Removes the log's beginning.
+/// Trims the log's beginning.
 pub trait Trimming: Send {
-    /// What there is.
+    /// The size of the log on its disk.
     ///
     /// # Errors
-    /// When the engine cannot look.
+    /// When the engine cannot read it.
     fn usage(&self) -> Result<Usage, UpkeepError>;
-    /// Removes all segments that end at or before an offset, oldest first. That this was to be is in the log before
-    /// it is called.
+    /// Removes all segments that end at or before an offset, oldest first. The log records the removal before the call.
     ///
     /// # Errors
-    /// When the engine refuses: what is left is removed by the next call.
+    /// When the engine refuses: the next call removes the rest.
     fn remove_before(&self, until: Offset) -> Result<Trimmed, UpkeepError>;
 }
 
-/// Takes samples out of segments that stay.
+/// Empties segments of their samples.
 pub trait Emptying: Send {
-    /// Takes the samples out of the oldest segment that has any and that ends at or before `until`; `None` when there
-    /// is none. That this was to be is in the log before it is called.
+    /// Empties the oldest segment that has samples and ends at or before `until`; `None` when there is none. The log
+    /// records the removal before the call.
     ///
     /// # Errors
     /// When a segment keeps its samples.
     fn step(&mut self, until: Offset) -> Result<Option<Forgotten>, EmptyError>;
 }
 
-/// All of this for one log.
+/// The three tasks of one log.
 pub struct Upkeep {
-    /// Makes indexes.
+    /// Builds indexes.
     pub indexing: Box<dyn Indexing>,
-    /// Removes the log's beginning.
+    /// Trims the log's beginning.
     pub trimming: Box<dyn Trimming>,
-    /// Takes samples out of segments that stay.
+    /// Empties segments of their samples.
     pub emptying: Box<dyn Emptying>,
 }
 
@@ -58,42 +57,42 @@ pub struct UpkeepError(pub String);
 /// Why a segment keeps its samples, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmptyError {
-    /// It keeps them for good; the segments behind it can be asked for.
+    /// It keeps them for good; call it again for the segments behind it.
     #[error("{0}")]
     Stays(String),
-    /// The engine refuses, and may not another time.
+    /// The engine refuses; it may work later.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What one step has done.
+/// The result of one step.
 #[derive(Debug)]
 pub enum Indexed {
     /// Nothing: every finished segment that can have an index has one.
     UpToDate,
-    /// A segment got its index.
+    /// A segment that got its index.
     Made {
-        /// The segment.
+        /// The segment's name.
         segment: String,
-        /// How many still have none.
+        /// The number of segments still without an index.
         left: usize,
     },
     /// A segment has none on disk; readers have it in memory unless the segment is damaged.
     Failed(UpkeepError),
 }
 
-/// A segment that nothing is appended to any more, as retention looks at it.
+/// A segment that does not grow any more, as retention sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// The first offset after it: where the log would begin without it and all before it.
+    /// Its exclusive end: where the log would begin without it and all before it.
     pub end: Offset,
-    /// Bytes of its file and of what lies beside it.
+    /// Bytes of its file and of the files beside it.
     pub bytes: u64,
     /// When the newest batch in it was appended.
     pub newest: Timestamp,
 }
 
-/// What the log takes on its disk.
+/// The size of the log on its disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of all files of the log.
@@ -102,22 +101,22 @@ pub struct Usage {
     pub segments: Vec<Segment>,
 }
 
-/// What was removed.
+/// The result of trimming.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// Segments.
+    /// Number of removed segments.
     pub segments: u64,
     /// Bytes of their files.
     pub bytes: u64,
 }
 
-/// What a step has done.
+/// The result of emptying one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgotten {
-    /// The segment.
+    /// The segment's name.
     pub segment: String,
-    /// Events that were removed.
+    /// Number of removed events.
     pub events: u64,
-    /// Bytes that its file is shorter.
+    /// Bytes by which its file got shorter.
     pub bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! What an amendment needs, so that it means something: an event that it is about, what is done, and by whom.
+//! What an amendment must name to mean something: its event, its action, and its author.
 
 use afferent_protocol::ids::Offset;
 use serde_json::value::RawValue;
@@ -6,23 +6,23 @@ use serde_json::value::RawValue;
 use super::given::{EventRefusal, Given, refused};
 use crate::models::amendment::{AMENDMENT, Action, Members};
 
-/// What is shown to whoever posts another thing.
+/// The example in refusals of malformed amendments.
 const EXAMPLE: &str = r#"{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","by":"NAME"}"#;
 
-/// What an amendment is about.
+/// The event of an amendment, and its action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Amended {
-    /// The event.
+    /// The offset of the event.
     pub of: Offset,
-    /// What is done.
+    /// The action.
     pub action: Action,
 }
 
 impl Amended {
-    /// What an event amends; `None` when it is no amendment.
+    /// The amendment in an event; `None` when it is none.
     ///
     /// # Errors
-    /// When it is one that says too little: nobody would know what it means, or who said it.
+    /// When the amendment lacks its event, its action or its author.
     pub fn of(given: &Given<'_>) -> Result<Option<Self>, EventRefusal> {
         let is_amendment = given.attributes.get("type").and_then(|kind| kind.as_str()) == Some(AMENDMENT);
         if is_amendment { Self::read(given.data).map(Some) } else { Ok(None) }

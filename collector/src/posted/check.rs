@@ -1,4 +1,4 @@
-//! A CloudEvent as it was posted, checked and made into what the log takes.
+//! Checks a posted CloudEvent, and turns it into an event that the log takes.
 
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
@@ -11,10 +11,10 @@ use super::{Amended, NewEvent};
 use crate::cloud_event::posted::OF_THE_LOG;
 use crate::models::amendment::AMENDMENT;
 
-/// What is said when the maker says nothing: information, on OpenTelemetry's scale.
+/// The default where the event has no severity: information, on OpenTelemetry's scale.
 const SEVERITY: u8 = 9;
 
-/// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log, or look like one that has.
+/// Checks one CloudEvent. `is_taken` returns whether a source has its own way into the log, or looks like one that has.
 pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
     if given.is_no_object {
         return Err(EventRefusal::NoObject);
@@ -47,7 +47,7 @@ pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEve
     Ok(NewEvent { source, id, time, subject, kind, json })
 }
 
-/// Everything else, in one line; `data` as it was written, but for the ends of lines between its tokens.
+/// All other attributes, in one line; `data` as it was written, but for the ends of lines between its tokens.
 fn document(
     source: &str,
     id: &str,
@@ -70,7 +70,7 @@ fn document(
     }
     for (name, value) in event {
         attribute(&name, &value)?;
-        // JSON's null stands for an attribute that is not there.
+        // JSON's null means that the attribute is absent.
         if !value.is_null() {
             document.insert(name, value);
         }
@@ -82,7 +82,7 @@ fn document(
     if let Some(data) = data {
         json.pop();
         json.push_str(r#","data":"#);
-        // A control character stands between tokens, or it is escaped.
+        // An unescaped control character can only be between tokens.
         json.extend(data.get().chars().map(|character| if character < ' ' { ' ' } else { character }));
         json.push('}');
     }
@@ -96,7 +96,7 @@ fn document(
     }
 }
 
-/// An attribute that the specification leaves to makers, or has as optional.
+/// An attribute that is optional in the specification, or an extension of the event's maker.
 fn attribute(name: &str, value: &Value) -> Result<(), EventRefusal> {
     let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !is_name {

@@ -1,4 +1,4 @@
-//! A CloudEvent as it was given, and why one is refused.
+//! A posted CloudEvent, and why it may be refused.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde_json::{Map, Value};
 
 use afferent_protocol::limits::MESSAGE_BYTES_MAX;
 
-/// Bytes of an attribute's name.
+/// Limit of the bytes of an attribute's name.
 pub(super) const NAME_BYTES_MAX: usize = 64;
-/// Why a CloudEvent is not taken.
+/// Why a CloudEvent is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventRefusal {
     /// It is no JSON object.
     #[error("it is not a JSON object")]
     NoObject,
-    /// A required attribute is not there.
+    /// A required attribute is absent.
     #[error("`{0}` is missing")]
     Missing(&'static str),
     /// An attribute has a value that it cannot have.
@@ -25,13 +25,13 @@ pub enum EventRefusal {
     Attribute {
         /// Its name.
         name: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
     /// It is too large.
     #[error("it has {bytes} bytes, and at most {MESSAGE_BYTES_MAX} are taken")]
     TooLarge {
-        /// How large it is.
+        /// Its size.
         bytes: usize,
     },
 }
@@ -41,12 +41,12 @@ pub(super) fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
     EventRefusal::Attribute { name: name.chars().take(NAME_BYTES_MAX).collect(), why: why.into() }
 }
 
-/// A CloudEvent in the JSON format as it was given: what stands in `data` stays as it is written.
+/// A CloudEvent in the JSON format as it was posted: `data` stays as it is written.
 #[derive(Debug, Default)]
 pub struct Given<'a> {
-    /// It is some other JSON than an object.
+    /// Whether it is JSON other than an object.
     pub is_no_object: bool,
-    /// Everything but `data`.
+    /// All attributes but `data`.
     pub attributes: Map<String, Value>,
     /// The JSON of `data`.
     pub data: Option<&'a RawValue>,

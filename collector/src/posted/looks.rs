@@ -1,13 +1,13 @@
-//! What people take for the same name.
+//! Names that people mistake for each other.
 //!
-//! Agents' names are ASCII. A source that is posted may not look like one:
+//! Agents' names are ASCII. A posted source may not look like one:
 //!
 //! - letters of either case are the same, so are `0` and `O`, and so are `1`, `I`, `l` and `|`;
 //! - blanks do not count, and neither do `.`, `_` and `-` at the ends;
-//! - a word of other letters than ASCII's, with neither `/` nor `:` in it as sources of programs have, is refused whatever it
-//!   looks like: other scripts have letters that look the same, and some characters cannot be seen.
+//! - a word with letters outside ASCII, with neither `/` nor `:` in it as sources of programs have, is refused whatever
+//!   it looks like: other scripts have letters that look the same, and some characters are invisible.
 
-/// A name as it looks; two that look the same are the same.
+/// The look of a name; names with equal looks look the same.
 pub fn look(name: &str) -> String {
     let seen: String = name.chars().filter(|character| !character.is_whitespace()).collect();
     let same = |character: char| match character.to_ascii_lowercase() {
@@ -18,7 +18,7 @@ pub fn look(name: &str) -> String {
     seen.trim_matches(['.', '_', '-']).chars().map(same).collect()
 }
 
-/// Whether nobody can tell by looking at it whose name it is.
+/// Whether a person cannot see whose name it is.
 pub fn is_masked(source: &str) -> bool {
     !source.is_ascii() && !source.contains(['/', ':'])
 }
@@ -33,7 +33,7 @@ mod tests {
         for source in ["press-88", " press-88", "press-88\u{a0}", "Press-88", "PRESS-88", "press-88.", "pre ss-88"] {
             assert!(is_like(source), "{source:?}");
         }
-        // A letter of another script, full width, a character that cannot be seen, a hyphen of another kind.
+        // A letter of a foreign script, full width, an invisible character, a hyphen of a different kind.
         for source in ["pr\u{435}ss-88", "\u{ff50}ress-88", "press-88\u{200b}", "press\u{2011}88"] {
             assert!(is_like(source) && look(source) != look("press-88"), "{source:?}");
         }

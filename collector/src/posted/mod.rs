@@ -1,10 +1,10 @@
-//! Events that producers and consumers post over HTTP, and how each of them stands in the log once.
+//! Events that producers and consumers post over HTTP; each of them is in the log once.
 //!
-//! - [`NewEvent`]: a CloudEvent that was checked, as the log takes it; [`Amended`]: what it is about when it is an amendment
-//! - [`PostedIds`]: which `source` and `id` have which offset; derived from the log (`redb_ids`), forever
+//! - [`NewEvent`]: a checked CloudEvent, as the log takes it; [`Amended`]: the event that an amendment is about
+//! - [`PostedIds`]: the offset of each `source` and `id`; derived from the log (`redb_ids`), forever
 //!
-//! The writer's thread asks for the id and appends, so that two posts of the same event at the same time are one event.
-//! Writing ids, and their way to the disk, is a thread's of its own (`unwritten` stands between the two).
+//! The writer's thread looks an id up and appends, so that two posts of the same event at the same time are one event.
+//! A thread of its own writes ids to the disk (`unwritten` is between the two).
 
 mod amended;
 mod check;
@@ -31,7 +31,7 @@ pub use redb_ids::RedbIds;
 pub struct EventKey(u128);
 
 impl EventKey {
-    /// Half of the SHA-256 of both, the first one with its length: it is written to disk, so that it never changes.
+    /// Half of the SHA-256 of both, the first one with its length: it is written to disk, so it must never change.
     pub fn new(source: &str, id: &str) -> Self {
         let mut text = (source.len() as u64).to_le_bytes().to_vec();
         text.extend_from_slice(source.as_bytes());
@@ -40,7 +40,7 @@ impl EventKey {
         Self(u128::from_le_bytes(half))
     }
 
-    /// The number that stands on disk.
+    /// The number on disk.
     pub const fn get(self) -> u128 {
         self.0
     }
@@ -49,48 +49,48 @@ impl EventKey {
 /// A posted event that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Its maker.
+    /// Its maker: the `source` attribute.
     pub source: String,
-    /// Its maker's name for it.
+    /// Its maker's name for it: the `id` attribute.
     pub id: String,
-    /// When it happened; `None` for now.
+    /// Event time; `None` for now.
     pub time: Option<Timestamp>,
-    /// What it is about: a checked subject.
+    /// Its checked subject.
     pub subject: String,
     /// The CloudEvents type.
     pub kind: String,
-    /// Everything else, a JSON object in one line; see [`crate::cloud_event::posted`].
+    /// All other attributes, a JSON object in one line; see [`crate::cloud_event::posted`].
     pub json: String,
 }
 
 impl NewEvent {
-    /// What it is known by.
+    /// Its key in the index of ids.
     pub fn key(&self) -> EventKey {
         EventKey::new(&self.source, &self.id)
     }
 
-    /// Bytes that it takes, about.
+    /// Its approximate size in bytes.
     pub fn bytes(&self) -> usize {
         self.subject.len() + self.kind.len() + self.json.len()
     }
 }
 
-/// Where a posted event stands.
+/// The result of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// Its offset.
     pub offset: Offset,
-    /// It was there before.
+    /// Whether the log held it before.
     pub duplicate: bool,
 }
 
-/// Why posted events are not taken.
+/// Why posted events are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PostRefusal {
-    /// The index of ids is being made.
+    /// The index of ids is being built.
     #[error("the index of posted events is being made, and has come to {percent} %")]
     NotReady {
-        /// How far it is.
+        /// How much of it is done.
         percent: u8,
     },
     /// The index of ids cannot be used.
@@ -98,15 +98,15 @@ pub enum PostRefusal {
     Broken(String),
 }
 
-/// Which posted event has which offset. It is asked on the writer's thread.
+/// The offset of every posted event. Used on the writer's thread.
 pub trait PostedIds: Send + fmt::Debug {
     /// The offset of the event, if it is in the log.
     fn find(&mut self, key: EventKey) -> Result<Option<Offset>, PostRefusal>;
-    /// These are durable, and so is everything before `end`.
+    /// These ids are durable, and so is everything before `end`.
     fn keep(&mut self, events: &[(EventKey, Offset)], end: Offset);
 }
 
-/// For logs that nobody posts to.
+/// For logs without posts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPostedIds;
 

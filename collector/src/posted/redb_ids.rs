@@ -1,11 +1,11 @@
-//! The ids of posted events in a file of redb: derived from the log, and brought up to it at every start.
+//! The ids of posted events in a file of redb: derived from the log, and brought up to date at every start.
 //!
-//! The file says up to which offset it is complete. What the log has behind that is read when the collector begins, in the
-//! background; until then nothing posted is taken. An entry is believed only after the log has shown the event itself, as
-//! long as it is kept: a file that contradicts the log is removed, and recreated by the next start.
+//! The file records up to which offset it is complete. The collector reads the rest of the log at its start, in the
+//! background; until then it takes no posts. An id counts only after the log has shown the event itself, as long as it
+//! is kept: a file that contradicts the log is removed, and rebuilt by the next start.
 //!
-//! The file is written by a thread of its own, after the log: an id is known from its commit on, by what is `unwritten`
-//! and then by the file. What a crash leaves out of the file is behind the offset that it names.
+//! A thread of its own writes the file, after the log: an id is known from its commit on, first by `unwritten` and then
+//! by the file. Ids that a crash leaves out of the file are behind the offset that the file records.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -33,9 +33,9 @@ use crate::terms::Terms;
 const IDS: TableDefinition<'_, u128, u64> = TableDefinition::new("ids");
 const PLACE: TableDefinition<'_, &str, u64> = TableDefinition::new("place");
 const END: &str = "end";
-/// The term of that place, and the two halves of the log's id.
+/// The term of that offset, and the two halves of the log's id.
 const TERM: [&str; 3] = ["term", "log.0", "log.1"];
-/// Ids that are written at once while the file catches up.
+/// Ids per write while the file catches up.
 const CATCH_UP_IDS: usize = 10_000;
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub struct RedbIds {
     log: Arc<dyn ReadLog>,
     state: Arc<Mutex<State>>,
     unwritten: Arc<Unwritten>,
-    /// The side that writes.
+    /// The thread that writes.
     thread: Option<JoinHandle<()>>,
     scratch: Vec<u8>,
     decoder: Decoder,
@@ -63,7 +63,7 @@ impl std::fmt::Debug for RedbIds {
     }
 }
 
-/// Why the file cannot be brought up to the log.
+/// Why the file cannot catch up with the log.
 #[derive(Debug, thiserror::Error)]
 enum CatchUpError {
     #[error("{0}")]
@@ -73,10 +73,10 @@ enum CatchUpError {
 }
 
 impl RedbIds {
-    /// Opens the file, or makes it, and catches up with the log on a thread of its own, which then writes what follows.
+    /// Opens or creates the file, and catches up with the log on a thread of its own, which then writes new ids.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system refuses a new thread.
     pub fn open(path: &Path, log: Arc<dyn ReadLog>, supervisor: &Supervisor) -> std::io::Result<Self> {
         let state = Arc::new(Mutex::new(State::CatchingUp { percent: 0 }));
         let unwritten = Arc::<Unwritten>::default();
@@ -98,7 +98,7 @@ impl RedbIds {
 
     /// Whether the log has this event at this offset.
     fn is_there(&mut self, key: EventKey, offset: Offset) -> bool {
-        // Retention has removed it: nobody can tell any more.
+        // Retention has removed it: it cannot be checked any more.
         if offset < self.log.kept().start {
             return true;
         }
@@ -122,7 +122,7 @@ impl RedbIds {
     }
 }
 
-/// The side that writes.
+/// The state of the thread that writes.
 struct File {
     path: PathBuf,
     log: Arc<dyn ReadLog>,
@@ -131,11 +131,11 @@ struct File {
 }
 
 impl File {
-    /// Catches up with the log, and writes what follows, until no more comes or the file cannot be written.
+    /// Catches up with the log, and writes new ids, until no more come or the file cannot be written.
     fn run(&self) {
-        // After a panic the file is opened once more: until then nothing posted is taken, and the file must be closed.
+        // After a panic the file is opened again: until then the collector takes no posts, and the file must be closed.
         *lock(&self.state) = State::CatchingUp { percent: 0 };
-        // What is appended after this is passed on by its commit.
+        // Commits pass on the ids of later entries.
         let end = self.log.kept().end;
         let written = caught_up(&self.path, &*self.log, end, &self.state).map(Arc::new).and_then(|database| {
             self.unwritten.begins_at(end);
@@ -148,7 +148,7 @@ impl File {
         }
     }
 
-    /// Writes what comes into a file that is complete up to `synced_end`, and on the disk.
+    /// Writes new ids into a file that is complete up to `synced_end`, and on disk.
     fn follow(&self, database: &Database, mut synced_end: Offset) -> Result<(), redb::Error> {
         let mut synced = Instant::now();
         loop {
@@ -178,7 +178,7 @@ impl File {
         end: Offset,
         is_due: bool,
     ) -> Result<(), redb::Error> {
-        // What a crash leaves out of the file is in the log.
+        // The log has the ids that a crash leaves out of the file.
         let durability = if is_due { Durability::Immediate } else { Durability::None };
         match write(database, &ids, &self.log.terms().place(end), durability) {
             Ok(()) => {
@@ -194,7 +194,7 @@ impl File {
 }
 
 impl Drop for RedbIds {
-    /// Waits for the last write. A thread that is still catching up is not waited for: the next start goes on from there.
+    /// Waits for the last write, but not for a thread that is still catching up: the next start continues from there.
     fn drop(&mut self) {
         self.unwritten.close();
         let is_writing = matches!(*lock(&self.state), State::Ready(_));
@@ -213,7 +213,7 @@ impl PostedIds for RedbIds {
             State::Ready(database) => Arc::clone(database),
         };
         if self.unwritten.len() >= POSTED_IDS_UNWRITTEN_MAX {
-            // The disk is slower than those who post.
+            // Posts come faster than the disk writes.
             return Err(PostRefusal::NotReady { percent: 99 });
         }
         if let Some(offset) = self.unwritten.find(key) {
@@ -265,7 +265,7 @@ fn write(
     Ok(())
 }
 
-/// Term and log of a place, as the file has them.
+/// Term and log of a place, as the file stores them.
 fn numbers(place: &Place) -> [u64; 3] {
     let log = u128::from_be_bytes(place.log_id);
     [place.term, (log >> 64) as u64, log as u64]
@@ -281,10 +281,10 @@ fn place_of(table: &impl redb::ReadableTable<&'static str, u64>) -> Result<Optio
     Ok(Some(Place { log_id, partition: Partition::EMBEDDED.get(), term, offset: Offset::new(end) }))
 }
 
-/// Opens the file; one that cannot be read, or is of another state of the log, is rebuilt.
+/// Opens the file; rebuilds it if it cannot be read, or is of a different state of the log.
 fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), redb::Error> {
     let create = || {
-        // For its owner alone; one that is there is opened.
+        // A new file is readable by its owner alone; an existing one is opened.
         if let Err(error) = files::new_file().open(path)
             && error.kind() != std::io::ErrorKind::AlreadyExists
         {
@@ -292,7 +292,7 @@ fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), r
         }
         redb::Builder::new().set_cache_size(POSTED_IDS_CACHE_BYTES).create(path)
     };
-    // It has its tables from the beginning.
+    // A file has its tables from the beginning.
     let begun = |database: Database| -> Result<(Database, Offset), redb::Error> {
         write(&database, &[], &terms.place(Offset::ZERO), Durability::Immediate)?;
         Ok((database, Offset::ZERO))
@@ -317,7 +317,7 @@ fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), r
     begun(create()?)
 }
 
-/// The file, with everything that the log has before `end`.
+/// The file, complete up to `end` of the log.
 fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) -> Result<Database, CatchUpError> {
     let terms = log.terms();
     let (database, at) = open(path, &terms, end)?;
@@ -329,7 +329,7 @@ fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) 
     let walk = Walk::over(log, begun..end).wanting(&wanted);
     let walked = walk.run(&mut Vec::new(), &mut |part| {
         let at = part.end().min(end);
-        // What cannot be read is no duplicate of anything.
+        // Unreadable entries have no ids to compare.
         if let events::Part::Entry(entry) = part
             && own == Some(entry.header().source)
         {

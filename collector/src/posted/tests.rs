@@ -28,7 +28,7 @@ fn log(second_term: u64, ids: &[&str]) -> MemoryLog {
     log
 }
 
-/// Where the index has these ids, once it has caught up.
+/// The offsets of these ids in the index, once it has caught up.
 fn found(path: &Path, log: &MemoryLog, ids: &[&str]) -> Vec<Result<Option<u64>, PostRefusal>> {
     let supervisor = Supervisor::new(Arc::default(), stop::channel().1);
     let mut index = RedbIds::open(path, Arc::new(log.clone()), &supervisor).unwrap();
@@ -49,7 +49,7 @@ fn ids_of_a_term_that_does_not_hold_are_forgotten_and_those_of_the_log_found_aga
     let before = log(100, &all);
     assert_eq!(found(&path, &before, &all), [Ok(Some(0)), Ok(Some(1)), Ok(Some(2))]);
     assert_eq!(found(&path, &before, &all), [Ok(Some(0)), Ok(Some(1)), Ok(Some(2))], "the control: it is kept");
-    // The log was put back to its first event; then the third one was posted again, and the second one not.
+    // The log was restored to its first event; then the third one was posted again, and the second one not.
     let put_back = log(1, &["first", "third", "fourth"]);
     assert_eq!(found(&path, &put_back, &all), [Ok(Some(0)), Ok(None), Ok(Some(1))]);
 }
@@ -68,7 +68,7 @@ fn ids_are_kept_and_found_while_the_file_takes_nothing_and_are_in_it_after_the_e
             None => std::thread::yield_now(),
         }
     };
-    // One transaction writes at a time: whoever writes now waits.
+    // One transaction writes at a time: a second one waits.
     let writing = redb::Database::begin_write(&database).unwrap();
     let key = EventKey::new("/wear", "second");
     index.keep(&[(key, Offset::new(1))], Offset::new(2));

@@ -1,4 +1,5 @@
-//! Ids that the log has and the file of ids has not yet: between the writer's thread and the one that writes the file.
+//! Ids that the log has and the file of ids has not yet: between the writer's thread and the thread that writes the
+//! file.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,8 +9,8 @@ use afferent_protocol::ids::Offset;
 
 use super::EventKey;
 
-/// Ids on their way to the file. Whoever looks for an id looks here first and then in the file: an id leaves here after
-/// it can be read there.
+/// Ids on their way to the file. A lookup looks here first and then in the file: an id leaves here after it can be read
+/// there.
 #[derive(Debug, Default)]
 pub(super) struct Unwritten {
     ids: Mutex<Ids>,
@@ -19,27 +20,27 @@ pub(super) struct Unwritten {
 #[derive(Debug, Default)]
 struct Ids {
     known: HashMap<EventKey, Offset>,
-    /// What nobody has taken to write yet, in the order of the log.
+    /// Ids that no write has taken yet, in the order of the log.
     waiting: Vec<(EventKey, Offset)>,
-    /// Everything of the log before this is here or was.
+    /// All ids of the log before this offset are here or were.
     end: Offset,
-    /// No more comes.
+    /// No more ids come.
     is_closed: bool,
 }
 
-/// What is to be written at once.
+/// The ids of one write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Portion {
     /// In the order of the log.
     pub ids: Vec<(EventKey, Offset)>,
-    /// The file is complete up to here once they are in it.
+    /// The file is complete up to here once it holds them.
     pub end: Offset,
-    /// None follows.
+    /// Whether it is the last one.
     pub is_last: bool,
 }
 
 impl Unwritten {
-    /// The log has these on its disk, and nothing else before `end` that was not passed here.
+    /// These ids are on the log's disk, and no others before `end` that were not passed here.
     pub fn push(&self, ids: &[(EventKey, Offset)], end: Offset) {
         let mut known = self.lock();
         assert!(known.end <= end, "the log's durable end cannot regress");
@@ -57,7 +58,7 @@ impl Unwritten {
         known.end = known.end.max(end);
     }
 
-    /// No more comes.
+    /// No more ids come.
     pub fn close(&self) {
         self.lock().is_closed = true;
         self.more.notify_one();
@@ -68,12 +69,12 @@ impl Unwritten {
         self.lock().known.get(&key).copied()
     }
 
-    /// How many there are.
+    /// The number of ids.
     pub fn len(&self) -> usize {
         self.lock().known.len()
     }
 
-    /// What is to be written next: waits until there are ids, or until then.
+    /// The ids to write next: waits until there are any, or until `until`.
     pub fn take(&self, until: Instant) -> Portion {
         let mut known = self.lock();
         loop {
@@ -95,7 +96,7 @@ impl Unwritten {
         }
     }
 
-    /// What was taken and not written is to be taken again, before anything else.
+    /// Puts ids back that were taken and not written: they are taken again, before all others.
     pub fn put_back(&self, ids: Vec<(EventKey, Offset)>) {
         self.lock().waiting.splice(..0, ids);
     }

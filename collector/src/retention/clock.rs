@@ -1,8 +1,8 @@
-//! What time it is for rules of age.
+//! The present time for rules of age.
 //!
-//! A collector whose clock is a year ahead must not take what is new for old. So age counts from the *earlier* of the
-//! collector's clock and of what others say: the newest attested stamp and the monotonic time since, and the median of
-//! the synchronised clocks of agents. One wrong clock can delay what is to go, and never hasten it.
+//! A collector whose clock is a year ahead must not take new events for old. So age counts from the *earlier* of the
+//! collector's clock and of independent clocks: the newest attested stamp plus the monotonic time since, and the median
+//! of the synchronised clocks of agents. One wrong clock can delay a removal, and never hasten it.
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::Timestamp;
@@ -17,22 +17,22 @@ pub struct AgeClock {
     attested: Option<(Timestamp, u64)>,
 }
 
-/// What time it is, and whether that is plausible.
+/// The present time, and whether it is plausible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged {
     /// The time that ages count from.
     pub now: Timestamp,
-    /// What is not plausible, for people.
+    /// Why it is not plausible, for people.
     pub warning: Option<String>,
 }
 
 impl AgeClock {
-    /// At the start of a collector whose log's newest attestation is of this time.
+    /// For a collector that starts now; `attested` is the time of the log's newest attestation.
     pub fn new(attested: Option<Timestamp>, monotonic_us: u64) -> Self {
         Self { attested: attested.map(|attested| (attested, monotonic_us)) }
     }
 
-    /// What time it is, by the collector's clocks and what was heard of others'.
+    /// The present time, by the collector's clocks and the clocks of sources.
     pub fn judge(&self, clock: &ClockReading, heard: &[ClockHeard]) -> Judged {
         let later = |time: Timestamp, since_us: u64| {
             let passed = i64::try_from(clock.monotonic_us.saturating_sub(since_us)).unwrap_or(i64::MAX);
@@ -41,7 +41,7 @@ impl AgeClock {
         let attested = self.attested.map(|(time, since_us)| later(time, since_us));
         let mut agents: Vec<_> = heard.iter().map(|heard| later(heard.wall, heard.monotonic_us)).collect();
         agents.sort_unstable();
-        // Of an even number the earlier one: it can delay and not hasten.
+        // Of an even number the earlier of the middle two: it can delay and not hasten.
         let median = agents.len().checked_sub(1).map(|last| agents[last / 2]);
         let Some(others) = attested.max(median) else {
             let warning = "no attestation and no agent with a synchronised clock says what time it is; nothing is removed \
@@ -84,7 +84,7 @@ mod tests {
         assert!(judged.warning.unwrap().contains("8759 hours ahead"));
         let judged = clock.judge(&at(NOON + YEAR_US, 6000), &heard(&[NOON, NOON + 9, NOON + YEAR_US], 6000));
         assert_eq!(judged.now, Timestamp::clamped(NOON + 5000), "one agent with the same fault changes nothing");
-        // The control: what the collector's clock alone would say.
+        // The control: the time by the collector's clock alone.
         assert!(at(NOON + YEAR_US, 6000).wall.micros() - judged.now.micros() > YEAR_US - 10_000);
     }
 

@@ -1,6 +1,6 @@
-//! What is to go is held against its attestations before it goes: nobody may have changed it, or its ingest times, so that
-//! it looks old. How old it is, attestations say as well, which are signed: everything before the end of one was appended
-//! before its time.
+//! Checks entries against their attestations before they are removed: nobody may have changed them, or their ingest
+//! times, to make them look old. The signed attestations also give their age: everything before the end of an
+//! attestation was appended before its time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -19,30 +19,30 @@ use crate::log::events::{Part, Walk};
 use crate::log::records::Decoder;
 use crate::sources::Entered;
 
-/// Whose attestations count.
+/// The log and the keys whose attestations count.
 #[derive(Clone, Debug)]
 pub struct Attested {
     /// The collector's name.
     pub own: SourceId,
-    /// A place of the log: it names the log and the partition.
+    /// A place of the log, for its log id and its partition.
     pub here: Place,
-    /// The keys that sign for it.
+    /// The keys of the log.
     pub keys: Vec<PublicKey>,
 }
 
-/// The log is not what was attested.
+/// The log differs from its attestations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disagrees {
-    /// What is there has another hash.
+    /// The entries have a different hash.
     Hash {
         /// The attestation's number.
         number: u64,
-        /// Where it ends.
+        /// Its end.
         end: Offset,
     },
     /// No attestation reaches so far.
     Missing {
-        /// How far they reach.
+        /// The end of the last attestation.
         until: Offset,
     },
     /// The log cannot be read.
@@ -63,15 +63,15 @@ impl fmt::Display for Disagrees {
     }
 }
 
-/// What was examined so far, from the log's beginning on.
+/// The examined part of the log, from its beginning on.
 #[derive(Debug, Default)]
 pub struct Examined {
-    /// Where to read on.
+    /// The offset to continue at.
     next: Offset,
     /// The hash up to `base_end`; `None` where the log's beginning was removed, or cannot be read.
     running: Option<Running>,
     base_end: Offset,
-    /// Entries behind that, which no attestation has bound so far.
+    /// Entries behind `base_end`, which no attestation has bound so far.
     waiting: VecDeque<Entered>,
     /// Ends of attestations that agree, and their times.
     times: BTreeMap<Offset, Timestamp>,
@@ -80,7 +80,7 @@ pub struct Examined {
 }
 
 impl Examined {
-    /// Reads on until everything before the last of these segments' ends is attested.
+    /// Reads until everything before the last of these segments' ends is attested.
     ///
     /// # Errors
     /// When the log does not agree with an attestation, or none reaches so far.
@@ -92,7 +92,7 @@ impl Examined {
             (self.next, self.base_end) = (kept.start, kept.start);
             self.running = (kept.start == Offset::ZERO).then(Running::default);
         }
-        // What is gone need not be remembered.
+        // Removed entries need not be remembered.
         self.times = self.times.split_off(&kept.start);
         while self.time_of(until).is_none() && self.next < kept.end {
             self.read(log, attested, until)?;
@@ -101,7 +101,8 @@ impl Examined {
         if self.time_of(until).is_none() { Err(Disagrees::Missing { until: attested_until }) } else { Ok(()) }
     }
 
-    /// Before which time everything before this offset was appended, as the first attestation says that reaches so far.
+    /// Everything before this offset was appended before the returned time: that of the first attestation that reaches
+    /// so far.
     pub fn time_of(&self, end: Offset) -> Option<Timestamp> {
         self.times.range(end..).next().map(|(_, time)| *time)
     }
@@ -124,7 +125,7 @@ impl Examined {
                 wrong = found.into_iter().find_map(|attestation| self.bind(&attestation).err());
             }
             if self.waiting.len() > 4 * ATTEST_BATCHES_MAX {
-                // Nobody attests this log: its oldest entries are not waited for any more.
+                // Without attestations in this log, its oldest entries need not be kept waiting.
                 self.lose_track();
             }
             let is_enough = wrong.is_some() || self.time_of(until).is_some();
@@ -133,7 +134,7 @@ impl Examined {
         self.scratch = scratch;
         match (wrong, walked) {
             (Some(wrong), _) => {
-                // It is looked at again from the beginning: somebody may put back what was there.
+                // The next check starts from the beginning: the original files may have been restored by then.
                 *self = Self::default();
                 Err(wrong)
             }
@@ -143,13 +144,13 @@ impl Examined {
         }
     }
 
-    /// Something cannot be read: the hash goes on from the next attestation.
+    /// An entry cannot be read: the hash continues from the next attestation.
     fn lose_track(&mut self) {
         self.running = None;
         self.waiting.clear();
     }
 
-    /// Holds what was read against an attestation.
+    /// Compares the entries with an attestation.
     fn bind(&mut self, attestation: &Attestation) -> Result<(), Disagrees> {
         let Attestation { number, end, time, hash, .. } = *attestation;
         if end <= self.base_end {

@@ -1,14 +1,13 @@
-//! Retention: what is old, or too much, is removed from the log. Off unless configured.
+//! Retention: removes entries that are too old, or too many, from the log. Off unless configured.
 //!
-//! The way of a removal: [`Rules`] say up to which offset; the collector appends events that say so, and tells anew what
-//! would be forgotten with what goes ([`crate::core::Removal`]); once that is on disk, segments are removed, or rewritten
-//! without their samples. Whatever a
-//! crash interrupts, the next start finishes, since the log says what was to go.
+//! The steps of a removal: [`Rules`] give the offset up to which; the collector logs the removal, and re-logs the state
+//! that would be lost with it ([`crate::core::Removal`]); once that is on disk, segments are removed, or rewritten
+//! without their samples. The next start finishes what a crash interrupts, because the log has the removal.
 //!
-//! No single clock can hasten it: see `clock`. What is to go must agree with its attestations, which also say how old
-//! it is: see `evidence`. Else retention waits, and health says so.
+//! No single clock can hasten it: see `clock`. The removed entries must agree with their attestations, which also give
+//! their age: see `evidence`. Else retention waits, and health reports it.
 //!
-//! Removing waits for nobody: a reader that is behind is told in an event what it has missed.
+//! Removing waits for no reader: a reader that is behind gets an event about the entries that it has missed.
 
 mod clock;
 mod evidence;
@@ -35,41 +34,41 @@ use crate::log::{EmptyError, Emptying, ReadLog, Trimming, Usage};
 use crate::sources::SourceViews;
 use crate::supervise::{Part, Supervisor};
 
-/// What retention works with.
+/// The parts that retention works with.
 pub struct Settings {
-    /// What is kept.
+    /// The rules of what is kept.
     pub rules: Rules,
-    /// How often it looks.
+    /// Time between two runs.
     pub every: Duration,
     /// Removes segments.
     pub trimming: Box<dyn Trimming>,
-    /// Reads the log, whose attestations are checked before something goes.
+    /// Reads the log, to check its attestations before a removal.
     pub log: Arc<dyn ReadLog>,
-    /// Whose attestations count, and what time it is for retention.
+    /// The log and the keys whose attestations count.
     pub attested: Attested,
-    /// What the newest attestation says that was in the log at the start.
+    /// The newest attestation in the log at the start.
     pub newest: Option<Attestation>,
-    /// What is known of the sources: the clocks of those that are synchronised.
+    /// The sources, for the clocks of those that are synchronised.
     pub sources: SourceViews,
-    /// What the log says was to go already.
+    /// The log records a removal of everything before this offset.
     pub trimmed_until: Offset,
-    /// Takes samples out of segments that stay.
+    /// Empties segments of their samples.
     pub emptying: Box<dyn Emptying>,
-    /// Before where the log says that samples were to go already.
+    /// The log records a removal of the samples before this offset.
     pub emptied_until: Offset,
     /// The way to the log's writer.
     pub intake: WeakIntake,
-    /// Where what was removed is counted.
+    /// Counts what was removed.
     pub health: Arc<Health>,
 }
 
 /// Starts its thread, which ends with the collector.
 ///
 /// # Errors
-/// When the system has no thread to give.
+/// When the system refuses a new thread.
 pub fn spawn(settings: Settings, stopping: Stop, supervisor: &Supervisor) -> std::io::Result<()> {
     let (runtime, mut state) = (Handle::current(), Loop::new(settings));
-    // Nobody waits for its end: what it leaves undone is done by the next start.
+    // Its end need not be awaited: the next start does the rest.
     supervisor.thread(Part::Retention, move || state.run(stopping.clone(), &runtime)).map(drop)
 }
 
@@ -82,7 +81,7 @@ struct Loop {
 
 /// The clock is not plausible.
 const CLOCK: &str = "clock";
-/// What is to go does not agree with its attestations.
+/// The entries to remove do not agree with their attestations.
 const UNATTESTED: &str = "attestations";
 
 impl Loop {
@@ -110,7 +109,7 @@ impl Loop {
         }
     }
 
-    /// Removes what is to go now.
+    /// Removes what the rules ask for now.
     fn look(&mut self, runtime: &Handle, stopping: &Stop) {
         let usage = match self.settings.trimming.usage() {
             Ok(usage) => usage,
@@ -130,11 +129,11 @@ impl Loop {
         {
             self.settings.emptied_until = until;
         }
-        // What could not be done the last time is tried again.
+        // Also retries what failed the last time.
         self.forget_samples(self.settings.emptied_until, stopping);
     }
 
-    /// What time it is for rules of age: no single clock can make anything older than it is.
+    /// The present time for rules of age: no single clock can make anything older than it is.
     fn now(&mut self) -> Timestamp {
         let clock = self.clock.read();
         let heard: Vec<_> = self.settings.sources.all().iter().filter_map(|view| view.clock_heard).collect();
@@ -150,7 +149,7 @@ impl Loop {
         now
     }
 
-    /// Which segments are to go, as far as they agree with their attestations. A rule by size uses no clock.
+    /// The segments to remove, as far as they agree with their attestations. A rule by size uses no clock.
     fn cut(&mut self, usage: &Usage, now: Timestamp) -> Option<Cut> {
         let rules = self.settings.rules.clone();
         let by_age = rules.cut_by_age(usage, now).map(|cut| (cut, rules.age.clone()));
@@ -162,7 +161,8 @@ impl Loop {
         cuts.max_by_key(|cut| cut.until)
     }
 
-    /// How far of `until` may go: what agrees with its attestations, and is older than `age` by them as well.
+    /// How far a removal up to `until` may go: as far as the entries agree with their attestations, and are older than
+    /// `age` by them as well.
     fn agreed(&mut self, usage: &Usage, until: Offset, age: Option<Age>, now: Timestamp, rule: &str) -> Option<Offset> {
         let Settings { log, attested, health, .. } = &self.settings;
         let ends: Vec<Offset> =
@@ -181,7 +181,7 @@ impl Loop {
         ends.into_iter().take_while(|end| self.examined.time_of(*end).is_some_and(|time| time < before)).last()
     }
 
-    /// Has the log say what is to go; gives whether it is on disk.
+    /// Has the removal logged; returns whether that is on disk.
     fn is_said(&self, removal: Removal, runtime: &Handle) -> bool {
         let (until, rule) = (removal.until, removal.rule.clone());
         let said = runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! What may go, and when.
+//! The rules of retention: what may be removed, and when.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,46 +54,46 @@ impl Age {
     }
 }
 
-/// What is kept; without any of them everything, forever.
+/// The rules of retention; without any of them everything is kept forever.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// How long an event is kept, from when it was appended.
+    /// How long an event is kept, counted from its ingest time.
     pub age: Option<Age>,
-    /// How many bytes the log's files may have together.
+    /// Limit of the bytes of all files of the log.
     pub bytes: Option<u64>,
-    /// How long samples are kept.
+    /// How long samples are kept, counted from their ingest time.
     pub samples_age: Option<Age>,
 }
 
-/// Where a rule cuts.
+/// The result of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// What is before this offset is to go.
+    /// Everything before this offset is to be removed.
     pub until: Offset,
-    /// Which rule says so, for people.
+    /// The rule, for people.
     pub rule: String,
 }
 
 impl Rules {
-    /// Whether nothing ever goes.
+    /// Whether no rule removes anything.
     pub fn is_off(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The segments that are to go by any rule: the oldest ones, whole.
+    /// The segments to remove by any rule: the oldest ones, whole.
     #[cfg(test)]
     fn cut(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
         let (by_age, by_size) = (self.cut_by_age(usage, now), self.cut_by_size(usage));
         by_age.into_iter().chain(by_size).max_by_key(|cut| cut.until)
     }
 
-    /// The oldest segments, whole, in which everything is too old.
+    /// The oldest segments, whole, in which every entry is too old.
     pub fn cut_by_age(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
         let age = self.age.as_ref()?;
         Some(Cut { until: end_of_older(usage, age.before(now))?, rule: format!("older than {age}") })
     }
 
-    /// The oldest segments, whole, that are too much.
+    /// The oldest segments, whole, that exceed the limit of bytes.
     pub fn cut_by_size(&self, usage: &Usage) -> Option<Cut> {
         self.bytes.and_then(|bytes_max| {
             let mut bytes = usage.bytes;
@@ -107,14 +107,14 @@ impl Rules {
         })
     }
 
-    /// The segments whose samples are to go.
+    /// The segments to empty of samples.
     pub fn cut_samples(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
         let age = self.samples_age.as_ref()?;
         Some(Cut { until: end_of_older(usage, age.before(now))?, rule: format!("samples older than {age}") })
     }
 }
 
-/// The end of the last of the oldest segments in which everything was appended before this time.
+/// The end of the last of the oldest segments in which every entry was appended before this time.
 fn end_of_older(usage: &Usage, time: Timestamp) -> Option<Offset> {
     usage.segments.iter().take_while(|segment| segment.newest < time).last().map(|segment| segment.end)
 }

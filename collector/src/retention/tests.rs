@@ -1,4 +1,4 @@
-//! What goes is said before, and nothing that is needed goes with it.
+//! The log records every removal first, and no state that is still needed is lost with it.
 
 use afferent_host::disk::simulated::SimDisk;
 use afferent_host::disk::{Disk, DiskFile};
@@ -22,7 +22,7 @@ type Log = EmbeddedLog<SimDisk>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 8192 };
 
-/// A collector at work; something comes every ten seconds.
+/// A collector at work; an event comes every ten seconds.
 struct World {
     disk: SimDisk,
     core: Core<Log>,
@@ -75,7 +75,7 @@ impl World {
         while matches!(indexer.step(), Indexed::Made { .. }) {}
     }
 
-    /// Where the log would begin without its oldest segments, but for so many.
+    /// Where the log would begin if it had only its newest `left` segments.
     fn until(&self, left: usize) -> Offset {
         let segments = self.core.log().trimmer().usage().unwrap().segments;
         segments[segments.len() - 1 - left].end
@@ -122,7 +122,7 @@ impl World {
     }
 }
 
-/// Two lanes that go on, and one of an earlier life of the press, whose every batch lies in the oldest segments.
+/// Two lanes that continue, and one of an earlier life of the press, whose batches are all in the oldest segments.
 struct Agents {
     old: Agent,
     press: Agent,
@@ -208,7 +208,7 @@ fn what_a_crash_keeps_from_being_removed_is_removed_by_the_next_start() {
     let until = world.until(5);
     world.say(until).unwrap();
     let files = world.names().len();
-    // Some segments are gone already when the disk stops to answer.
+    // Some segments are removed already when the disk fails.
     world.disk.fails_in(Some(4));
     world.core.log().trimmer().remove_before(until).unwrap_err();
     world.disk.fails_in(None);
@@ -283,7 +283,7 @@ fn attested(world: &World) -> Attested {
     Attested { own: source("collector"), here: world.core.place(), keys: world.core.keys_of_log() }
 }
 
-/// Every entry's ingest time, ten years earlier; whoever can write to the disk can do that, checksums included.
+/// Every entry's ingest time, ten years earlier: anyone who can write to the disk can do that, checksums included.
 fn move_stamps_back(disk: &SimDisk) {
     for (name, _) in disk.list().unwrap() {
         if name.ends_with(".idx") {
@@ -350,7 +350,7 @@ fn a_trimmed_log_is_checked_from_the_next_attestation_on_and_goes_on_with_its_ha
     let checked = &left[..left.len() - 3];
     assert_eq!(examined.agree(&world.core.log().reader(), &attested(&world), checked), Ok(()));
     assert!(world.core.sources().terms().iter().count() >= 2, "the table of terms was logged again");
-    // Nothing before an attestation goes.
+    // Nothing is removed before an attestation.
     let end = world.core.durable_end();
     let beyond = examined.agree(&world.core.log().reader(), &attested(&world), &[end]);
     assert!(matches!(beyond, Err(Disagrees::Missing { .. })), "{beyond:?}");

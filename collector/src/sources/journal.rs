@@ -1,4 +1,4 @@
-//! What has changed since the last commit, as it was before.
+//! The state before all changes since the last commit.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A lane is about to be changed; only how it was at the first time counts, and is kept.
+    /// A lane is about to be changed; only its state before the first change counts, and is kept.
     pub fn changing(&mut self, source: SourceId, before: &LaneRecord) {
         self.lanes.entry((source, before.lane)).or_insert_with(|| before.clone());
     }
@@ -26,18 +26,18 @@ impl Journal {
         self.keys.entry(source).or_insert(before);
     }
 
-    /// All of it is on disk: forgets how it was, and gives the lanes that were changed.
+    /// All changes are on disk: drops the former state, and returns the changed lanes.
     pub fn settle(&mut self) -> Vec<(SourceId, Lane)> {
         self.keys.clear();
         std::mem::take(&mut self.lanes).into_keys().collect()
     }
 
-    /// Gives the lanes as they were.
+    /// Returns the lanes in their former state.
     pub fn take_lanes(&mut self) -> impl Iterator<Item = (SourceId, LaneRecord)> + use<> {
         std::mem::take(&mut self.lanes).into_iter().map(|((source, _), before)| (source, before))
     }
 
-    /// Gives the keys as they were.
+    /// Returns the former keys.
     pub fn take_keys(&mut self) -> impl Iterator<Item = (SourceId, Option<Pinned>)> + use<> {
         std::mem::take(&mut self.keys).into_iter()
     }

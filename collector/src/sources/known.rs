@@ -1,4 +1,4 @@
-//! The sources by name, and which of them have changed since readers were shown them.
+//! The sources by name, and which of them have changed since they were last published to readers.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use afferent_protocol::session::Lane;
 use super::{LaneRecord, Source};
 use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
 
-/// Every source by name. Whatever is changed is changed through here, so that nothing changes unnoticed; noticing
-/// costs the same however many sources there are.
+/// Every source by name. Every change goes through here, so that none is missed; recording one costs the same however
+/// many sources there are.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     by_name: BTreeMap<SourceId, Source>,
-    /// Names whose source has changed: those that are there once, those that are gone perhaps more often.
+    /// Names whose source has changed: each existing one once, a removed one perhaps more often.
     changed: Vec<SourceId>,
 }
 
@@ -38,7 +38,7 @@ impl Known {
         self.by_name.iter()
     }
 
-    /// The source, to be changed.
+    /// The source, for a change.
     pub fn get_mut(&mut self, name: &SourceId) -> Option<&mut Source> {
         let source = self.by_name.get_mut(name)?;
         if !std::mem::replace(&mut source.is_changed, true) {
@@ -47,7 +47,7 @@ impl Known {
         Some(source)
     }
 
-    /// The source, to be changed; it is made when it is new.
+    /// The source, for a change; adds it when it is new.
     pub fn get_or_add(&mut self, name: SourceId) -> &mut Source {
         let source = self.by_name.entry(name).or_default();
         if !std::mem::replace(&mut source.is_changed, true) {
@@ -56,13 +56,13 @@ impl Known {
         source
     }
 
-    /// The source, to be changed; it is made when there is room for one more.
+    /// The source, for a change; adds it when it is new and there is room.
     pub fn get_or_add_if_room(&mut self, name: SourceId) -> Option<&mut Source> {
         let has_room = self.len() < SOURCES_MAX || self.has(&name);
         has_room.then(|| self.get_or_add(name))
     }
 
-    /// A lane of the source, to be changed; both are made when there is room for one more.
+    /// A lane of the source, for a change; adds both when they are new and there is room.
     pub fn lane(&mut self, name: SourceId, lane: Lane, may_be_begun: bool) -> Option<&mut LaneRecord> {
         let source = self.get_or_add_if_room(name)?;
         let has_room = source.lanes.len() < SOURCE_LANES_MAX || source.lanes.contains_key(&lane);
@@ -76,7 +76,7 @@ impl Known {
         removed
     }
 
-    /// The names whose source has changed since this was called last, each once.
+    /// The names whose source has changed since the last call, each once.
     pub fn take_changed(&mut self) -> Vec<SourceId> {
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();

@@ -13,44 +13,45 @@ use super::view::{LaneView, LossView, RangeView};
 use crate::limits::{AGAIN_MAX, LOSSES_MAX};
 use crate::log::Stretch;
 
-/// How far a lane has come.
+/// The end of a lane, as the collector re-logs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneKept {
-    /// The first sequence that has not come.
+    /// The first sequence that the log does not have.
     pub end: Sequence,
     /// The latest event time so far.
     pub time_last: Timestamp,
-    /// Chain hash of the batch that ends there; `None` when nobody knows it.
+    /// Chain hash of the batch that ends there; `None` when it is unknown.
     pub chain: Option<ChainHash>,
 }
 
-/// What is known of a lane.
+/// The state of a lane.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneRecord {
     pub lane: Lane,
-    /// Counts up by its source's lanes, in the order in which they became known.
+    /// Its number among the lanes of its source, in the order in which they became known.
     pub number: u64,
     pub receiver: ReceiverLane,
-    /// Where what its sender held ended, when it last said hello.
+    /// The end of the sender's records, by its last hello.
     held_end: Sequence,
-    /// Where a conflict was answered last: the same one is answered once.
+    /// The sequence of the last answered conflict: the same one is answered once.
     pub conflict_at: Option<Sequence>,
-    /// Whether nothing has come of it yet, and retention may have removed what had: what is found first is its beginning.
+    /// Whether it has no batch yet, and retention may have removed earlier ones: then its first batch found is its
+    /// beginning.
     begins_anywhere: bool,
     /// The latest event time of its batches.
     time_last: Timestamp,
     batches: u64,
     events: u64,
-    /// Seldom changed, and then copied if the record of before is still needed.
+    /// Seldom changed, and then copied if the former state is still needed.
     missing: Arc<Missing>,
 }
 
-/// What a lane lacks.
+/// The missing sequences of a lane.
 #[derive(Clone, Debug, Default)]
 struct Missing {
-    /// Missing here, whoever has said so.
+    /// Missing here, by whatever event.
     gaps: RangeSet,
-    /// Missing here, and a gap event says so.
+    /// Missing here, and reported by a gap event.
     told: RangeSet,
     /// Declared as lost by the source.
     lost: RangeSet,
@@ -73,7 +74,7 @@ impl LaneRecord {
         }
     }
 
-    /// What it lacks, to be changed.
+    /// Its missing sequences, for a change.
     fn missing_mut(&mut self) -> &mut Missing {
         Arc::make_mut(&mut self.missing)
     }
@@ -83,30 +84,30 @@ impl LaneRecord {
         Self { begins_anywhere: true, ..Self::new(lane, number) }
     }
 
-    /// Whether something of it has come, or is known never to.
+    /// Whether it has a batch, a gap or a loss.
     pub fn has_begun(&self) -> bool {
         let is_somewhere = self.receiver.end() > Sequence::ZERO || self.batches > 0;
         is_somewhere || !self.missing.gaps.is_empty() || !self.missing.lost.is_empty()
     }
 
-    /// Whether nothing is known of it but its name.
+    /// Whether only its name is known.
     pub fn is_blank(&self) -> bool {
         let Missing { gaps, lost, .. } = &*self.missing;
         self.batches == 0 && gaps.is_empty() && lost.is_empty() && self.in_ring().is_none()
     }
 
-    /// Its sender has said hello, and holds what is before this.
+    /// Its sender has said hello, and holds everything before `end`.
     pub fn held(&mut self, end: Sequence) {
         self.held_end = end;
     }
 
-    /// What its sender holds, as far as it has said, and has not come.
+    /// Records that its sender holds, by its last hello, and the log does not have.
     fn in_ring(&self) -> Option<RangeView> {
         let first = self.receiver.end();
         (first < self.held_end).then_some(RangeView { first, end: self.held_end })
     }
 
-    /// The batch, whose latest event time this is, is in the log's hands; tells whether there is a gap before it.
+    /// A batch with this latest event time was appended; returns whether there is a gap before it.
     pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) -> bool {
         let gap = self.receiver.accepted(offered);
         if let Some(gap) = gap {
@@ -130,7 +131,7 @@ impl LaneRecord {
         self.count(offered, time_last);
     }
 
-    /// A batch that begins here was found: what is not there before it is missing, if it can be.
+    /// A batch that begins here was found: sequences before it that are not there are missing, if they can be.
     fn found(&mut self, first: Sequence) {
         let gap = SequenceRange { first: self.receiver.end(), end: first };
         if !std::mem::take(&mut self.begins_anywhere) && gap.first < gap.end {
@@ -138,7 +139,7 @@ impl LaneRecord {
         }
     }
 
-    /// Takes batches that follow each other, and were found in the log at start.
+    /// Takes consecutive batches that were found in the log at start.
     pub fn recovered_stretch(&mut self, stretch: &Stretch) {
         let end = self.receiver.end();
         if stretch.end() <= end {
@@ -155,7 +156,7 @@ impl LaneRecord {
         let recent_first = stretch.recent.first().map_or(stretch.first, |(range, _)| range.first);
         let (earlier, previous) = (SequenceRange { first, end: recent_first }, CHAIN_START);
         if earlier.first < earlier.end {
-            // Those before the recent ones are nothing but numbers: what the lane remembers, the recent ones push out.
+            // Those before the recent ones count only by their number: the recent ones fill the lane's memory.
             self.receiver.recovered(&Offered { range: earlier, previous, chain: CHAIN_START });
         }
         for (range, chain) in &stretch.recent {
@@ -166,7 +167,7 @@ impl LaneRecord {
         self.time_last = self.time_last.max(stretch.time_last);
     }
 
-    /// The collector has told anew how far it had come.
+    /// The collector has re-logged the end of the lane.
     pub fn kept(&mut self, kept: &LaneKept) {
         self.begins_anywhere = false;
         self.time_last = self.time_last.max(kept.time_last);
@@ -179,19 +180,19 @@ impl LaneRecord {
                 let range = SequenceRange { first, end };
                 self.receiver.recovered(&Offered { range, previous: CHAIN_START, chain });
             }
-            // What is missing there was told as a gap.
+            // A gap event has reported what is missing there.
             None => drop(self.receiver.hello(&Held { lane: self.lane, first: end, end })),
         }
     }
 
-    /// What is to be told anew of it; `None` when nothing has come.
+    /// Its state to re-log; `None` when it has no batch.
     pub fn to_keep(&self) -> Option<LaneKept> {
         let end = self.receiver.durable_end();
         let chain = self.receiver.durable_chain();
         (end > Sequence::ZERO).then_some(LaneKept { end, time_last: self.time_last, chain })
     }
 
-    /// These have come after all, behind later ones; tells whether all of them were missing.
+    /// These sequences have come after all, behind later ones; returns whether all of them were missing.
     pub fn filled(&mut self, range: SequenceRange) -> bool {
         let was_missing = RangeSet::of(range).without(&self.missing.gaps).is_empty();
         if was_missing {
@@ -202,17 +203,17 @@ impl LaneRecord {
         was_missing
     }
 
-    /// Whether all of these are missing inside.
+    /// Whether all of these are missing.
     pub fn misses(&self, range: SequenceRange) -> bool {
         range.end <= self.receiver.end() && RangeSet::of(range).without(&self.holes()).is_empty()
     }
 
-    /// What is missing inside, neither come nor declared as lost.
+    /// Missing sequences, neither come nor declared as lost.
     pub fn holes(&self) -> RangeSet {
         self.missing.gaps.without(&self.missing.lost)
     }
 
-    /// What is missing inside and lies within what the sender holds, as far as one hello asks for it.
+    /// Missing sequences that the sender holds, as many as one hello asks for.
     pub fn lost_of(&self, held: &Held) -> impl Iterator<Item = SequenceRange> + use<> {
         let (first, end) = (held.first, held.end.min(self.receiver.end()));
         let within =
@@ -228,19 +229,19 @@ impl LaneRecord {
         self.events += offered.range.count();
     }
 
-    /// What is missing, and neither declared nor told.
+    /// Missing sequences that no loss and no gap event names.
     pub fn untold(&self) -> RangeSet {
         self.missing.gaps.without(&self.missing.told).without(&self.missing.lost)
     }
 
-    /// A gap event says that these are missing.
+    /// A gap event reports these as missing.
     pub fn tell(&mut self, gap: SequenceRange) {
         let missing = self.missing_mut();
         missing.gaps.insert_or_join(gap);
         missing.told.insert_or_leave(gap);
     }
 
-    /// Whether a gap event says, or is to say, that all of these are missing.
+    /// Whether a gap event, written or queued, reports all of these as missing.
     pub fn is_told(&self, gap: SequenceRange) -> bool {
         RangeSet::of(gap).without(&self.missing.told).is_empty()
     }
@@ -252,7 +253,7 @@ impl LaneRecord {
         missing.lost.insert_or_join(range);
         let (first, end, reason) = (loss.first, loss.end, loss.reason);
         match missing.losses.back_mut() {
-            // Eviction declares segment after segment: one loss that grows.
+            // Eviction declares segment after segment: one growing loss.
             Some(last) if last.end == first && last.reason == reason => (last.end, last.declared) = (end, declared),
             _ => missing.losses.push_back(LossView { first, end, reason, declared }),
         }

@@ -1,7 +1,7 @@
-//! What is known of every source: key, lanes, losses, gaps, counts.
+//! The state of every source: key, lanes, losses, gaps, counts.
 //!
-//! Keys, lanes, losses and gaps are rebuilt from the log at every start, and are nothing but what the log says: what a
-//! commit that failed had changed is put back.
+//! Keys, lanes, losses and gaps are rebuilt from the log at every start, and follow from the log alone: a failed commit
+//! restores the state before it.
 
 mod journal;
 mod known;
@@ -48,7 +48,7 @@ use known::Known;
 use newcomers::Newcomers;
 use source::Pinned;
 
-/// Every source that ever spoke, the collector itself included.
+/// Every source that the log or this process knows, the collector itself included.
 #[derive(Clone, Debug)]
 pub struct Sources {
     own: SourceId,
@@ -60,17 +60,17 @@ pub struct Sources {
     terms: Terms,
     /// The term that this opening of the log has drawn.
     drawn_term: u64,
-    /// What keys of the log have said about others.
+    /// Endorsements by keys of the log.
     endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
     /// When the newest entry was appended.
     last_stamp: Timestamp,
     /// The oldest offset that the log has.
     begin: Offset,
-    /// What is before it, retention removes or has removed.
+    /// Retention removes, or has removed, everything before this offset.
     trimmed_until: Offset,
     /// And the samples before this offset.
     emptied_until: Offset,
-    /// Whether the log is still being taken, so that lanes that were not met yet may have begun in what is gone.
+    /// Whether the log is still being read, so that a new lane may have begun in a removed part.
     is_rebuilding: bool,
     decoder: Decoder,
 }
@@ -85,12 +85,13 @@ pub(crate) struct OwnEnd {
 }
 
 impl Sources {
-    /// Nobody yet, of partition 0. `own` is the collector's name: only what it wrote tells about keys and gaps.
+    /// No sources yet, in partition 0. `own` is the collector's name: only its batches have statements about keys and
+    /// gaps.
     pub fn new(own: SourceId) -> Self {
         Self::of_partition(own, Partition::EMBEDDED)
     }
 
-    /// Nobody yet, of this partition.
+    /// No sources yet, in this partition.
     pub fn of_partition(own: SourceId, partition: Partition) -> Self {
         let (sources, journal) = (Known::default(), Journal::default());
         Self {
@@ -112,7 +113,7 @@ impl Sources {
         }
     }
 
-    /// Takes a batch that was found in the log at start. To be called for all of them, in order.
+    /// Takes a batch that was found in the log at start. Call it for all of them, in order.
     pub fn rebuild(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
@@ -133,56 +134,56 @@ impl Sources {
         self.journal.settle();
     }
 
-    /// Reads what is in the log behind its newest attestation: histories do not have it.
+    /// Reads the entries behind the log's newest attestation, which histories leave out.
     pub(crate) fn find_unattested(&mut self, log: &dyn ReadLog) {
         self.unattested.read(log);
     }
 
-    /// Whether a lane that was not met yet may have begun in a part of the log that is gone.
+    /// Whether a new lane may have begun in a removed part of the log.
     fn may_be_begun(&self) -> bool {
         self.is_rebuilding && self.begin > Offset::ZERO
     }
 
-    /// The whole log was taken: whoever comes now and was not met is new.
+    /// The whole log was taken: a source that comes now and is not known is new.
     pub(crate) fn rebuilt(&mut self) {
         self.is_rebuilding = false;
         let names: Vec<SourceId> = self.sources.iter().map(|(name, _)| *name).collect();
         names.into_iter().for_each(|name| self.heard_of(name));
     }
 
-    /// Offsets that are gone from the log's beginning without a word that retention was to remove them.
+    /// Offsets that are missing from the log's beginning although the log records no removal of them.
     pub(crate) fn gone_untold(&self) -> Option<(Offset, Offset)> {
         (self.begin > self.trimmed_until).then_some((self.trimmed_until, self.begin))
     }
 
-    /// What is before this offset, retention removes or has removed.
+    /// Retention removes, or has removed, everything before this offset.
     pub fn trimmed_until(&self) -> Offset {
         self.trimmed_until
     }
 
-    /// Samples before this offset, retention removes or has removed.
+    /// Retention removes, or has removed, the samples before this offset.
     pub fn emptied_until(&self) -> Offset {
         self.emptied_until
     }
 
-    /// Every pinned key: told anew before the log's beginning goes.
+    /// Every pinned key: re-logged before the log's beginning is removed.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (SourceId, PublicKey)> {
         self.sources.iter().filter_map(|(name, source)| Some((*name, source.pinned.as_ref()?.key)))
     }
 
-    /// How far every lane of another source has come: told anew before the log's beginning goes.
+    /// The ends of all lanes but the collector's own: re-logged before the log's beginning is removed.
     pub(crate) fn lanes_to_keep(&self) -> impl Iterator<Item = (SourceId, Lane, LaneKept)> {
         let others = self.sources.iter().filter(|(name, _)| **name != self.own);
         let lanes = others.flat_map(|(name, source)| source.lanes.values().map(move |lane| (*name, lane)));
         lanes.filter_map(|(name, lane)| Some((name, lane.lane, lane.to_keep()?)))
     }
 
-    /// What was found in the log behind its newest attestation; nothing the second time.
+    /// The entries behind the log's newest attestation; nothing at the second call.
     pub(crate) fn take_unattested(&mut self) -> Unattested {
         std::mem::take(&mut self.unattested)
     }
 
-    /// What the newest attestation says that was found when the log was opened.
+    /// The newest attestation that was found when the log was opened.
     pub fn newest_attestation(&self) -> Option<Attestation> {
         self.unattested.newest()
     }
@@ -196,7 +197,7 @@ impl Sources {
         &mut self.terms
     }
 
-    /// This opening has drawn this term.
+    /// This opening of the log has drawn this term.
     pub(crate) fn drawn(&mut self, term: u64) {
         self.drawn_term = term;
     }
@@ -205,12 +206,12 @@ impl Sources {
         self.drawn_term
     }
 
-    /// When the newest entry was appended that was found in the log.
+    /// Ingest time of the newest entry that was found in the log.
     pub(crate) fn last_stamp(&self) -> Timestamp {
         self.last_stamp
     }
 
-    /// What is missing inside lanes, neither come nor declared as lost: what an agent can be asked for once more.
+    /// Missing sequences of lanes, neither come nor declared as lost: an agent can be asked for them once more.
     pub fn holes_in_lanes(&self, source: &SourceId) -> Vec<(Lane, SequenceRange)> {
         let lanes = self.sources.get(source).into_iter().flat_map(|source| source.lanes.values());
         lanes.flat_map(|lane| lane.holes().iter().map(|range| (lane.lane, range)).collect::<Vec<_>>()).collect()
@@ -218,12 +219,12 @@ impl Sources {
 
     /// Takes a batch that fills a hole of its lane, and is appended to the log behind later ones of it.
     ///
-    /// Whether nothing of it is there already.
+    /// Returns whether the log has none of it already.
     pub fn fill(&mut self, source: SourceId, lane: Lane, range: SequenceRange) -> bool {
         self.lane_to_change(source, lane).is_some_and(|record| record.filled(range))
     }
 
-    /// Takes what a segment holds, in place of its batches.
+    /// Takes the history of a segment, in place of its batches.
     fn rebuild_history(&mut self, history: &History) {
         for step in &history.steps {
             match step {
@@ -259,13 +260,13 @@ impl Sources {
         self.sources.iter().map(|(name, source)| self.view_of(*name, source)).collect()
     }
 
-    /// Those that have changed since this was called last, as they are now.
+    /// The sources that have changed since the last call, as they are now.
     pub fn take_changed(&mut self) -> Vec<ChangedSource> {
         let names = self.sources.take_changed();
         names.into_iter().map(|name| (name, self.view(&name))).collect()
     }
 
-    /// One of them.
+    /// The view of one source.
     pub fn view(&self, source: &SourceId) -> Option<SourceView> {
         self.sources.get(source).map(|known| self.view_of(*source, known))
     }
@@ -274,12 +275,12 @@ impl Sources {
         SourceView { is_own: name == self.own, is_new: self.newcomers.has(&name), ..source.view(name) }
     }
 
-    /// How many there are.
+    /// The number of sources.
     pub fn len(&self) -> usize {
         self.sources.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no sources.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
@@ -296,7 +297,7 @@ impl Sources {
         self.sources.get(source)
     }
 
-    /// The source, which is made when there is room for one more.
+    /// The source; adds it when it is new and there is room.
     pub(crate) fn get_or_add(&mut self, source: SourceId) -> Option<&mut Source> {
         self.sources.get_or_add_if_room(source)
     }
@@ -305,7 +306,7 @@ impl Sources {
         self.sources.get(source)?.pinned.as_ref().map(|pinned| pinned.key)
     }
 
-    /// Holds a source to a key from now on; `None` when there is no room for one more source.
+    /// Holds a source to a key from now on; `None` when there is no room for a new source.
     pub(crate) fn pin(&mut self, source: SourceId, key: PublicKey) -> Option<()> {
         let known = self.get_or_add(source)?;
         let before = known.pinned.replace(Pinned::new(key));
@@ -314,18 +315,18 @@ impl Sources {
         Some(())
     }
 
-    /// The lane, to be looked at and judged by.
+    /// The lane, for reading.
     pub(crate) fn lane(&self, source: &SourceId, lane: &Lane) -> Option<&LaneRecord> {
         self.sources.get(source)?.lanes.get(lane)
     }
 
-    /// The lane, made when there is room for one more. What is changed through it is not put back.
+    /// The lane, for admission; adds it when it is new and there is room. A failed commit does not restore it.
     pub(crate) fn lane_to_judge(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
         let may_be_begun = self.may_be_begun();
         self.sources.lane(source, lane, may_be_begun)
     }
 
-    /// The lane, to be changed by something that is to be in the log with the next commit.
+    /// The lane, for a change that the next commit writes to the log.
     pub(crate) fn lane_to_change(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
         let may_be_begun = self.may_be_begun();
         let record = self.sources.lane(source, lane, may_be_begun)?;
@@ -333,14 +334,14 @@ impl Sources {
         Some(record)
     }
 
-    /// What is missing in any lane, and neither declared nor told.
+    /// Missing sequences of all lanes that no loss and no gap event names.
     pub(crate) fn untold(&self) -> Vec<(SourceId, Lane, RangeSet)> {
         let lanes = self.sources.iter().flat_map(|(name, source)| source.lanes.values().map(move |lane| (*name, lane)));
         lanes.map(|(name, lane)| (name, lane.lane, lane.untold())).filter(|(.., ranges)| !ranges.is_empty()).collect()
     }
 
-    /// Takes what a critical batch says about lanes, and, if the collector wrote it, about keys and gaps. Ends at the
-    /// first record that cannot be decoded.
+    /// Takes the statements of a critical batch about lanes, and, if the collector wrote it, about keys and gaps. Ends
+    /// at the first record that cannot be decoded.
     pub(crate) fn learn(&mut self, batch: &Batch<'_>) {
         let mut decoder = std::mem::take(&mut self.decoder);
         let header = batch.header();
@@ -362,11 +363,11 @@ impl Sources {
 
     fn learn_event(&mut self, source: SourceId, event: &Event<'_>) {
         match &event.body {
-            // A device's loss, under the device's name, is in a lane that is numbered elsewhere.
+            // A device's loss, under the device's name, is in a lane with numbers of its own.
             Body::Loss(loss) if event.subject.as_str() == source.as_str() => self.learn_loss(source, event.time, loss),
             Body::LifeCycle(LifeCycle::KeyPinned { source: named, key }) if source == self.own => {
                 if let Ok(named) = SourceId::new(named) {
-                    // No room is no matter here: whoever is not known will be pinned again.
+                    // Without room it is ignored: the next hello pins the source again.
                     let _ = self.pin(named, PublicKey(*key));
                 }
             }
@@ -417,7 +418,7 @@ impl Sources {
         }
     }
 
-    /// Nothing since the last time that everything was on disk counts.
+    /// The last commit failed: restores the state before it.
     pub(crate) fn roll_back(&mut self) {
         for (source, before) in self.journal.take_lanes() {
             if let Some(known) = self.sources.get_mut(&source) {
@@ -433,7 +434,7 @@ impl Sources {
         }
     }
 
-    /// What to ack of a lane.
+    /// The ack of a lane.
     pub(crate) fn resume(&self, source: &SourceId, lane: Lane) -> Resume {
         let known = self.lane(source, &lane).map(|record| record.receiver.resume());
         known.unwrap_or(Resume { lane, end: Sequence::ZERO, check: None })

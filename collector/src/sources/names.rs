@@ -1,7 +1,8 @@
-//! Names that have delivered nothing: which of them there are, and that one is forgotten.
+//! Names that have delivered nothing: counts them, and selects which to drop.
 //!
-//! What has delivered stays, and so does what an operator has decided on, what a login or a certificate vouches for, and what
-//! is joined with another name. A name that has proved a key is forgotten by an event in the log: a start finds the same names.
+//! A name stays if it has delivered something, if an operator has decided on it, if a login or a certificate vouches
+//! for it, or if it is joined with a second name. An event in the log drops a name that has proved a key, so that a
+//! start finds the same names.
 
 use afferent_protocol::ids::SourceId;
 
@@ -11,13 +12,13 @@ use super::view::LinkState;
 use crate::core::Reason;
 
 impl Sources {
-    /// Something has changed of a name, or was heard of it: whether it is a newcomer, and who gives way before it.
+    /// A name has changed or sent something: updates whether it is a newcomer, and its rank among them.
     pub(crate) fn heard_of(&mut self, name: SourceId) {
-        // Until the whole log was taken, nobody knows who has delivered.
+        // Until the whole log was taken, it is unknown which names have delivered.
         if self.is_rebuilding {
             return;
         }
-        // Whether it is a newcomer belongs to its view.
+        // The view of a source shows whether it is a newcomer, so that it has changed too.
         match self.sources.get_mut(&name) {
             Some(source) if name != self.own && !source.has_delivered() && !source.is_kept() => {
                 let standing = match (&source.pinned, source.link()) {
@@ -31,7 +32,7 @@ impl Sources {
         }
     }
 
-    /// Something has come of a source: it is no newcomer any more.
+    /// A source has delivered something: it is no newcomer any more.
     pub(crate) fn has_come(&mut self, name: &SourceId) {
         if self.newcomers.has(name) {
             self.heard_of(*name);
@@ -46,34 +47,35 @@ impl Sources {
         self.heard_of(name);
     }
 
-    /// Counts something that was refused in a name that is known.
+    /// Counts a refusal of a known name.
     pub(crate) fn refused(&mut self, name: &SourceId, reason: Reason) {
         if let Some(source) = self.sources.get_mut(name) {
             source.refused(reason);
         }
     }
 
-    /// How many names have proved a key and delivered nothing, and may give way.
+    /// The number of names that have proved a key and delivered nothing, and may be dropped.
     pub fn new_names(&self) -> usize {
         self.newcomers.proved()
     }
 
-    /// How many names are known of which nothing but refusals is.
+    /// The number of names that are known only by refusals.
     pub(crate) fn refused_names(&self) -> usize {
         self.newcomers.refused()
     }
 
-    /// Who gives way to a name that proves a key: while there is room for such names, one of which only refusals are known.
+    /// The name to drop for one that proves a key: while there is room for such names, one that is known only by
+    /// refusals.
     pub(crate) fn first_to_give_way(&self, is_room_short_of_new: bool) -> Option<SourceId> {
         if is_room_short_of_new { self.newcomers.first_proved() } else { self.newcomers.first() }
     }
 
-    /// Who gives way to another name of which only refusals are known.
+    /// The name to drop for a new one that is known only by refusals.
     pub(crate) fn first_refused(&self) -> Option<SourceId> {
         self.newcomers.first_refused()
     }
 
-    /// Forgets a name, unless something of it is in the log; tells whether it was held to a key.
+    /// Forgets a name, unless the log has something of it; returns whether it was held to a key.
     pub(crate) fn forget(&mut self, name: &SourceId) -> bool {
         let may_go = *name != self.own && self.sources.get(name).is_some_and(|source| !source.has_delivered());
         if !may_go {

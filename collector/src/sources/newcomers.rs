@@ -1,33 +1,33 @@
-//! Names that have delivered nothing, in the order in which they give way to others.
+//! Names that have delivered nothing, in the order in which they are dropped for others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_protocol::ids::SourceId;
 
-/// What is known of a newcomer. The first ones give way first.
+/// The standing of a newcomer. The first in this order are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// Nothing but that something in its name was refused.
+    /// It is known only by a refusal.
     Refused,
-    /// It has proved a key, and is not there.
+    /// It has proved a key, and is not connected.
     Away,
-    /// It has proved a key, and is there.
+    /// It has proved a key, and is connected.
     There,
 }
 
-/// All newcomers: of one standing those first that were heard of longest ago.
+/// All newcomers: within one standing, in the order of their last messages, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Newcomers {
     known: BTreeMap<SourceId, (Standing, u64)>,
     order: BTreeSet<(Standing, u64, SourceId)>,
-    /// How many have nothing but refusals.
+    /// Number of names that are known only by refusals.
     refused: usize,
-    /// How often one was heard of.
+    /// Number of calls of `heard`, which orders the names.
     heard: u64,
 }
 
 impl Newcomers {
-    /// A name is a newcomer, and was heard of now.
+    /// A newcomer has sent something now.
     pub fn heard(&mut self, name: SourceId, standing: Standing) {
         self.remove(&name);
         self.heard += 1;
@@ -36,7 +36,7 @@ impl Newcomers {
         self.refused += usize::from(standing == Standing::Refused);
     }
 
-    /// A name is none, or none any more.
+    /// A name is no newcomer, or no longer one.
     pub fn remove(&mut self, name: &SourceId) {
         let Some((standing, heard)) = self.known.remove(name) else { return };
         self.refused -= usize::from(standing == Standing::Refused);
@@ -48,28 +48,28 @@ impl Newcomers {
         self.known.contains_key(name)
     }
 
-    /// How many have proved a key.
+    /// The number of newcomers that have proved a key.
     pub fn proved(&self) -> usize {
         self.known.len() - self.refused
     }
 
-    /// How many have nothing but refusals.
+    /// The number of newcomers that are known only by refusals.
     pub fn refused(&self) -> usize {
         self.refused
     }
 
-    /// Who gives way first.
+    /// The one to drop first.
     pub fn first(&self) -> Option<SourceId> {
         self.order.first().map(|(.., name)| *name)
     }
 
-    /// Who gives way first of those that have proved a key.
+    /// The one to drop first among those that have proved a key.
     pub fn first_proved(&self) -> Option<SourceId> {
         let proved = (Standing::Away, 0, SourceId::literal("a"));
         self.order.range(proved..).next().map(|(.., name)| *name)
     }
 
-    /// Who gives way first of those with nothing but refusals.
+    /// The one to drop first among those that are known only by refusals.
     pub fn first_refused(&self) -> Option<SourceId> {
         self.first().filter(|_| self.refused > 0)
     }

@@ -4,7 +4,7 @@ use afferent_protocol::ids::SequenceRange;
 
 use crate::limits::RANGES_MAX;
 
-/// A set of sequences as ranges: in order, none of them empty, none touching another.
+/// A set of sequences as ranges: in order, not empty, and with a hole between any two.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RangeSet {
     ranges: Vec<SequenceRange>,
@@ -12,8 +12,8 @@ pub(crate) struct RangeSet {
 }
 
 impl RangeSet {
-    /// Adds a range. When that makes more than [`RANGES_MAX`] separate ones, the two that lie nearest to each other are
-    /// joined, and the set is one of *at most* these from then on: nothing that was added is ever dropped.
+    /// Adds a range. When that makes more than [`RANGES_MAX`] separate ones, the two that are nearest to each other are
+    /// joined, and the set is *at most* these from then on: nothing that was added is ever dropped.
     pub fn insert_or_join(&mut self, range: SequenceRange) {
         self.add(range);
         if self.ranges.len() > RANGES_MAX {
@@ -25,7 +25,7 @@ impl RangeSet {
         }
     }
 
-    /// Adds a range unless that makes more than [`RANGES_MAX`] separate ones: what is in the set was added.
+    /// Adds a range unless that makes more than [`RANGES_MAX`] separate ones: the set never holds more than was added.
     pub fn insert_or_leave(&mut self, range: SequenceRange) {
         let before = self.ranges.len();
         self.add(range);
@@ -51,7 +51,7 @@ impl RangeSet {
         self.ranges.drain(from + 1..to);
     }
 
-    /// Takes a range out. A set that is full stays as it is where that would split a range.
+    /// Removes a range. A full set stays as it is where that would split a range.
     pub fn remove(&mut self, range: SequenceRange) {
         let left = self.without(&Self::of(range));
         if left.ranges.len() <= RANGES_MAX {
@@ -59,12 +59,12 @@ impl RangeSet {
         }
     }
 
-    /// Whether neighbours were joined for want of room: there are at most these sequences, perhaps fewer.
+    /// Whether neighbours were joined for want of room: the set has at most these sequences, perhaps fewer.
     pub fn is_joined(&self) -> bool {
         self.is_joined
     }
 
-    /// The ranges of this set that are not in the other one.
+    /// The ranges of this set that `other` does not have.
     pub fn without(&self, other: &Self) -> Self {
         let mut left = Vec::new();
         for range in &self.ranges {
@@ -90,17 +90,17 @@ impl RangeSet {
         set
     }
 
-    /// How many sequences are in it.
+    /// The number of sequences.
     pub fn count(&self) -> u64 {
         self.ranges.iter().map(|range| range.count()).fold(0, u64::saturating_add)
     }
 
-    /// How many separate ranges there are.
+    /// The number of separate ranges.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Whether nothing is in it.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }

@@ -19,7 +19,7 @@ use crate::log::Beat;
 #[derive(Clone, Debug)]
 pub(crate) struct Pinned {
     pub key: PublicKey,
-    /// `None` when the key is no point of the curve, so that no signature can be of it.
+    /// `None` when the key is not a point of the curve, so that no signature can be checked with it.
     pub verifier: Option<Verifier>,
 }
 
@@ -29,7 +29,7 @@ impl Pinned {
     }
 }
 
-/// What is known of a source.
+/// The state of a source.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Source {
     pub pinned: Option<Pinned>,
@@ -43,29 +43,29 @@ pub(crate) struct Source {
     last_made: Option<Timestamp>,
     clock_offset_us: Option<i64>,
     clock_heard: Option<ClockHeard>,
-    /// An operator says that nothing more is to be expected of it.
+    /// An operator has retired it: no more of it is expected.
     pub retired: Option<RetiredView>,
-    /// Two machines speak for it, and no operator has acted on it.
+    /// Two machines send under its name, and no operator has acted on it.
     pub conflict: Option<ConflictView>,
-    /// The key of who last came in its name with another one than it is held to, until it is heard itself.
+    /// The last refused key in its name, until a message with its own key comes.
     pub other_key: Option<PublicKey>,
-    /// Names that it had before.
+    /// Its former names.
     pub aliases: BTreeSet<SourceId>,
     /// Its newest heartbeats, oldest first.
     heartbeats: VecDeque<HeartbeatView>,
-    /// When it found its ring log gone, newest last.
+    /// When it reported its ring log gone, newest last.
     rings_replaced: VecDeque<Timestamp>,
-    /// Its acknowledgement shows that the log was put back.
+    /// Its receipt shows that the log was restored to an earlier state.
     pub rolled_back: Option<RolledBackView>,
-    /// Who has replaced its key, and perhaps why, as the event has it.
+    /// The operator who has replaced its key, and perhaps why, as the event has it.
     pub replaced_by: Option<String>,
-    /// Another source had this name before.
+    /// A different source had this name before.
     pub is_former: bool,
-    /// A login or a certificate vouches for its name; since the collector began.
+    /// A login or a certificate has vouched for its name since the collector started.
     pub is_vouched: bool,
-    /// How many lanes it was seen to begin.
+    /// Number of lanes that it has begun, as far as this process knows.
     lanes_begun: u64,
-    /// Whether it is in the list of those that have changed.
+    /// Whether it is in the list of changed sources.
     pub(super) is_changed: bool,
 }
 
@@ -75,7 +75,7 @@ impl Source {
         self.lanes.values().any(LaneRecord::has_begun)
     }
 
-    /// Whether it stays although nothing of it may have come.
+    /// Whether it stays even if it has delivered nothing.
     pub fn is_kept(&self) -> bool {
         let is_joined = self.is_former || !self.aliases.is_empty();
         self.retired.is_some() || self.replaced_by.is_some() || self.is_vouched || is_joined
@@ -85,14 +85,14 @@ impl Source {
         self.link
     }
 
-    /// Its clocks were heard now, by the collector's clocks.
+    /// A message showed its clocks at `now` of the collector's clocks.
     pub fn clock_heard(&mut self, said: &ClockReading, now: &ClockReading) {
         if said.synchronised {
             self.clock_heard = Some(ClockHeard { wall: said.wall, monotonic_us: now.monotonic_us });
         }
     }
 
-    /// It was alive then.
+    /// It has sent a heartbeat.
     pub fn beat(&mut self, beat: &Beat) {
         let Beat { time, synchronised, instance, lanes, .. } = beat;
         if self.heartbeats.len() == HEARTBEATS_KEPT {
@@ -102,7 +102,7 @@ impl Source {
         self.heartbeats.push_back(HeartbeatView { time: *time, synchronised: *synchronised, instance, lanes });
     }
 
-    /// It found its ring log gone.
+    /// It has reported its ring log gone.
     pub fn ring_replaced(&mut self, time: Timestamp) {
         if self.rings_replaced.len() == RINGS_REPLACED_KEPT {
             self.rings_replaced.pop_front();
@@ -110,8 +110,8 @@ impl Source {
         self.rings_replaced.push_back(time);
     }
 
-    /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told. Of those
-    /// of which nothing has come, the oldest gives way when there are too many.
+    /// The lane; adds it when it is new. `may_be_begun`: whether a new one may have begun in a removed part of the log.
+    /// At the limit of lanes without a batch, the oldest of these is dropped.
     pub fn lane(&mut self, lane: Lane, may_be_begun: bool) -> &mut LaneRecord {
         if !self.lanes.contains_key(&lane) {
             let new = || self.lanes.values().filter(|known| !known.has_begun());
@@ -128,12 +128,12 @@ impl Source {
         self.lanes.entry(lane).or_insert_with(new)
     }
 
-    /// A batch of it was appended; its clock was measured to be so far off, if it was.
+    /// A batch of it was appended; `clock_offset_us` is the offset of its clock, if it was measured.
     pub fn heard(&mut self, header: &Header, ingest: Timestamp, clock_offset_us: Option<i64>) {
         self.heard_at(header.clock.wall, ingest, clock_offset_us);
     }
 
-    /// A batch of it, made then by its clock, was appended.
+    /// A batch of it was appended that was made at `made` by its clock.
     pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp, clock_offset_us: Option<i64>) {
         self.last_ingest = Some(ingest);
         self.other_key = None;

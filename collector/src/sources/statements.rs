@@ -1,4 +1,4 @@
-//! What the collector, its operators and agents have said about sources: terms, keys, names, ends.
+//! Statements of the collector, its operators and agents about sources: terms, keys, names, ends.
 
 use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement};
 use afferent_protocol::event::LifeCycle;
@@ -12,7 +12,7 @@ use crate::core::Notice;
 use crate::limits::{ALIASES_MAX, ENDORSEMENTS_KEPT, ROLLED_BACK_EVENTS_MAX};
 
 impl Sources {
-    /// Takes a life-cycle event of this source; what is about others counts from the collector alone.
+    /// Takes a life-cycle event of this source; statements about other sources count from the collector alone.
     pub(super) fn learn_statement(&mut self, by: SourceId, time: Timestamp, statement: &LifeCycle<'_>) {
         if let LifeCycle::RingReplaced { .. } = statement
             && let Some(source) = self.get_or_add(by)
@@ -28,7 +28,7 @@ impl Sources {
             }
             LifeCycle::Attested { attestation } => {
                 self.unattested.attested(attestation);
-                // A log that has lost the event with which a term began still knows it from there.
+                // A log that has lost the event with which a term began still has it in an attestation.
                 if let Some(newest) = self.unattested.newest().filter(|newest| !self.terms.has(newest.term)) {
                     self.terms.begun(newest.term, newest.end);
                 }
@@ -44,7 +44,7 @@ impl Sources {
                 if let Ok(named) = SourceId::new(source) {
                     let _ = self.pin(named, PublicKey(key));
                 }
-                // The operator has acted.
+                // An operator's decision ends the conflict.
                 self.with_named(source, |source| {
                     (source.conflict, source.other_key) = (None, None);
                     source.replaced_by = Some(who.to_owned());
@@ -97,11 +97,11 @@ impl Sources {
         self.endorsements.contains(endorsement)
     }
 
-    /// The newest endorsements that lead to this key from those before it, oldest first.
+    /// The newest endorsements that lead from earlier keys to this key, oldest first.
     pub(crate) fn leading_to(&self, key: PublicKey) -> Vec<[u8; ENDORSEMENT_LEN]> {
         let mut chain = Vec::new();
         let mut wanted = key;
-        // Each is used once, so that keys which endorse each other lead nowhere.
+        // Each is used once, so that keys which endorse each other end the walk.
         for bytes in self.endorsements.iter().rev() {
             if chain.len() < ENDORSEMENTS_MAX
                 && let Some(Endorsement { key, by, .. }) = Endorsement::read(bytes)
@@ -115,7 +115,7 @@ impl Sources {
         chain
     }
 
-    /// What the collector is about to say is so from now on.
+    /// Applies an event that the collector is about to log.
     pub(crate) fn noted(&mut self, notice: &Notice, time: Timestamp) {
         let own = self.own;
         match notice {
@@ -146,7 +146,7 @@ impl Sources {
         }
     }
 
-    /// What is to be logged again before the log's beginning goes: retirements, names, endorsements.
+    /// Statements to re-log before the log's beginning is removed: retirements, names, endorsements.
     pub(crate) fn statements(&self) -> impl Iterator<Item = Notice> + use<> {
         let mut notices = Vec::new();
         for (name, source) in self.sources.iter() {
@@ -156,7 +156,8 @@ impl Sources {
             if let Some(ConflictView { boots, addresses, .. }) = source.conflict.clone() {
                 notices.push(Notice::Conflict { source: *name, boots, addresses });
             }
-            // Of who has delivered, the key alone is enough; else the name would not be an operator's any more.
+            // A source that has delivered needs only its key; without that event, the name of any other would not be
+            // kept.
             if let (Some(who), Some(key)) = (&source.replaced_by, self.key(name))
                 && !source.has_delivered()
             {
@@ -168,8 +169,8 @@ impl Sources {
         notices.into_iter()
     }
 
-    /// Whether an acknowledgement of this place tells more than the log already says: the first agents of a term do, and
-    /// who shows that it had come further.
+    /// Whether an acknowledgement of this place adds to what the log records: it does for the first agents of a term,
+    /// and for one with a larger end.
     pub(crate) fn is_rollback_new(&self, agent: SourceId, term: u64, end: Offset) -> bool {
         let told = |source: &super::Source| source.rolled_back.filter(|told| told.term == term);
         if self.get(&agent).and_then(told).is_some_and(|told| told.end >= end) {

@@ -1,4 +1,4 @@
-//! What of the log no attestation binds yet, and the running hash up to there.
+//! The entries that no attestation binds yet, and the running hash up to them.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -31,7 +31,7 @@ impl Entered {
         Self { first, stamp: head.stamp, count: head.count, chain, clock_offset_us: head.clock_offset_us() }
     }
 
-    /// The first offset after it.
+    /// Its exclusive end.
     pub fn end(&self) -> Offset {
         Offset::new(self.first.get() + u64::from(self.count))
     }
@@ -42,7 +42,7 @@ impl Entered {
     }
 }
 
-/// What was found in the log behind its newest attestation.
+/// The entries behind the log's newest attestation.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unattested {
     /// The hash of everything before `recent`, where it ends, and when the entry that ends there was appended.
@@ -58,7 +58,7 @@ pub(crate) struct Unattested {
 impl Unattested {
     /// The next entry of the log.
     pub fn push(&mut self, entered: Entered) {
-        // What was appended before an attestation was due, and one commit more, may be bound by one that comes.
+        // The next attestation may bind entries that were appended before it was due, and one commit more.
         if self.recent.len() >= 2 * ATTEST_BATCHES_MAX
             && let Some(oldest) = self.recent.pop_front()
         {
@@ -72,7 +72,7 @@ impl Unattested {
         (self.end, self.stamp) = (entered.end(), entered.stamp);
     }
 
-    /// The log has this attestation, which goes before what was hashed here.
+    /// The log has this attestation, which replaces the hash computed here.
     pub fn attested(&mut self, bytes: &[u8]) {
         let Some(unverified) = Attestation::read(bytes) else { return };
         let attestation = unverified.claim();
@@ -86,12 +86,12 @@ impl Unattested {
         self.newest = bytes.try_into().ok();
     }
 
-    /// What the newest attestation says.
+    /// The newest attestation, decoded.
     pub fn newest(&self) -> Option<Attestation> {
         self.newest.as_ref().and_then(|bytes| Some(*Attestation::read(bytes)?.claim()))
     }
 
-    /// Reads from the log what it has behind the newest attestation; what was pushed before does not count.
+    /// Reads the entries behind the newest attestation from the log; pushed entries do not count.
     pub fn read(&mut self, log: &dyn ReadLog) {
         self.recent.clear();
         match self.newest() {
@@ -101,7 +101,7 @@ impl Unattested {
         let kept = log.kept();
         let from = self.end.max(kept.start);
         let read = Walk::over(log, from..kept.end).run(&mut Vec::new(), &mut |part| {
-            // What cannot be read is not attested.
+            // Unreadable entries are not attested.
             if let Part::Entry(entry) = part
                 && entry.first() >= from
             {

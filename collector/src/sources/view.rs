@@ -7,36 +7,36 @@ use serde::Serialize;
 
 use crate::limits::LAG_QUIET_MAX_US;
 
-/// What the retained state topic, or the connection, says of an agent.
+/// The state of an agent's link, by its state topic or its connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
-    /// Nothing was heard since the collector began.
+    /// No message has come since the collector started.
     #[default]
     Unknown,
-    /// It is there.
+    /// It is connected.
     Online,
-    /// It is gone.
+    /// It is not connected.
     Offline,
 }
 
 /// Sequences from `first` up to and not including `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RangeView {
-    /// The first one.
+    /// The first sequence.
     pub first: Sequence,
-    /// The first one after it.
+    /// The exclusive end.
     pub end: Sequence,
 }
 
 /// A loss that its source declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LossView {
-    /// The first sequence that is lost.
+    /// The first lost sequence.
     pub first: Sequence,
-    /// The first sequence that is not.
+    /// The exclusive end of the loss.
     pub end: Sequence,
-    /// Why.
+    /// The reason that the source gives.
     pub reason: LossReason,
     /// When it was declared, by the source's clock.
     pub declared: Timestamp,
@@ -49,23 +49,23 @@ pub struct LaneView {
     pub stream: Stream,
     /// Its epoch.
     pub epoch: Epoch,
-    /// The first sequence that was not accepted yet.
+    /// The first sequence that is not accepted yet.
     pub end: Sequence,
     /// The first sequence that is not on disk.
     pub durable_end: Sequence,
-    /// Batches accepted.
+    /// Number of accepted batches.
     pub batches: u64,
-    /// Events accepted.
+    /// Number of accepted events.
     pub events: u64,
     /// Missing here, and not declared as lost by the source (yet).
     pub gaps: Vec<RangeView>,
-    /// Events that the source declared as lost.
+    /// Number of events that the source declared as lost.
     pub lost_events: u64,
     /// The newest of the declared losses.
     pub losses: Vec<LossView>,
-    /// What its ring log held when it last said hello, and has not come since.
+    /// Records that its ring log held at its last hello, and that have not come since.
     pub in_ring: Option<RangeView>,
-    /// Whether there were too many separate gaps or losses, so that neighbours were joined: at most these are missing.
+    /// Whether neighbours were joined at the limit of separate gaps or losses: at most these are missing.
     pub at_most: bool,
 }
 
@@ -78,51 +78,51 @@ pub struct HeartbeatView {
     pub synchronised: bool,
     /// The run of the agent.
     pub instance: [u8; 16],
-    /// Where its lanes ended: stream, epoch, the first sequence that was not accepted.
+    /// The ends of its lanes: stream, epoch, the first sequence that was not accepted.
     pub lanes: Vec<(Stream, Epoch, Sequence)>,
 }
 
-/// What an operator said of a source of which nothing more is to be expected.
+/// An operator's retirement of a source: no more of it is expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RetiredView {
-    /// When, by the collector's clock.
+    /// When it was logged, by the collector's clock.
     pub time: Timestamp,
-    /// Who.
+    /// The operator's name.
     pub who: String,
-    /// Why.
+    /// The operator's reason.
     pub why: String,
 }
 
-/// What an agent's acknowledgement shows of a log that was put back.
+/// A log that was restored to an earlier state, as an agent's acknowledgement shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RolledBackView {
     /// The term of the acknowledged place.
     pub term: u64,
-    /// How far that term reaches in this log.
+    /// The end of that term in this log.
     pub until: Offset,
-    /// How far it had come.
+    /// The end of the log that was acknowledged.
     pub end: Offset,
     /// When the acknowledgement was made, by the collector's clock.
     pub time: Timestamp,
 }
 
-/// Two machines speak for a source.
+/// Two machines send as one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConflictView {
-    /// When that was noticed, by the collector's clock.
+    /// When the collector noticed, by its clock.
     pub time: Timestamp,
-    /// The boots of both.
+    /// The boot ids of both.
     pub boots: [[u8; 16]; 2],
     /// Their addresses, for people.
     pub addresses: String,
 }
 
-/// What a synchronised clock of a source said, and when that was heard.
+/// A reading of a synchronised clock of a source, and when it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ClockHeard {
-    /// What it said.
+    /// The reading of the wall clock.
     pub wall: Timestamp,
-    /// When that was heard, in µs of the collector's monotonic clock.
+    /// When it arrived, in µs of the collector's monotonic clock.
     pub monotonic_us: u64,
 }
 
@@ -133,48 +133,48 @@ pub struct SourceView {
     pub source: SourceId,
     /// Whether it is the collector itself.
     pub is_own: bool,
-    /// Whether it has delivered nothing, and gives way to others when there are too many.
+    /// Whether it has delivered nothing, and is dropped for others at the limit.
     pub is_new: bool,
     /// The key that it is held to; `None` before its first hello.
     pub key: Option<PublicKey>,
-    /// Whether it is there.
+    /// Whether it is connected.
     pub link: LinkState,
-    /// Since when, by the collector's clock.
+    /// Beginning of that state, by the collector's clock.
     pub link_since: Option<Timestamp>,
     /// Its lanes: critical ones first, by epoch.
     pub lanes: Vec<LaneView>,
-    /// Batches that came again since the collector began.
+    /// Batches that came again since the collector started.
     pub duplicates: u64,
-    /// Batches that came before their turn since the collector began.
+    /// Batches that came too early since the collector started.
     pub early: u64,
-    /// Refusals since the collector began, by reason.
+    /// Refusals since the collector started, by reason.
     pub refused: Vec<(&'static str, u64)>,
     /// When the last batch was appended, by the collector's clock.
     pub last_ingest: Option<Timestamp>,
     /// When that batch was made, by the collector's clock; `None` where the source's clock was not measured.
     pub last_made: Option<Timestamp>,
-    /// What had to be added to its clock then to have the collector's, in microseconds; `None` where that was not measured.
+    /// Microseconds to add to its clock then to have the collector's; `None` where that was not measured.
     pub clock_offset_us: Option<i64>,
-    /// What its clock said last, while that was synchronised; since the collector began.
+    /// The last reading of its clock while that was synchronised, since the collector started.
     pub clock_heard: Option<ClockHeard>,
-    /// Whether an operator says that nothing more is to be expected of it.
+    /// An operator's retirement of it, if any.
     pub retired: Option<RetiredView>,
-    /// Whether two machines speak for it, until an operator acts.
+    /// Two machines that send under its name, until an operator acts.
     pub conflict: Option<ConflictView>,
-    /// The key of who last came in its name with another one than it is held to, until it is heard itself.
+    /// The last refused key in its name, until a message with its own key comes.
     pub other_key: Option<PublicKey>,
-    /// Names that it had before.
+    /// Its former names.
     pub aliases: Vec<SourceId>,
     /// Its newest heartbeats, oldest first.
     pub heartbeats: Vec<HeartbeatView>,
-    /// When it found its ring log gone, by its clock.
+    /// When it reported its ring log gone, by its clock.
     pub rings_replaced: Vec<Timestamp>,
-    /// Whether its acknowledgement shows that the log was put back to an earlier state.
+    /// Whether its acknowledgement shows that the log was restored to an earlier state.
     pub rolled_back: Option<RolledBackView>,
 }
 
 impl SourceView {
-    /// One of which nothing is known.
+    /// A source without events.
     pub fn new(source: SourceId) -> Self {
         Self {
             source,
@@ -201,12 +201,13 @@ impl SourceView {
         }
     }
 
-    /// How old the newest word of the source in the log is, in microseconds, by the collector's clock, which shows `now`.
+    /// The age of the newest batch of the source in the log, in microseconds, by the collector's clock, which shows
+    /// `now`.
     ///
-    /// While the source is there and batches come, that is how old the newest of them was when it came. When it is not
-    /// there, or nothing has come for longer than [`LAG_QUIET_MAX_US`], it grows. Where nobody has measured the source's
-    /// clock, nothing is known in the first case, and in the second it is the time since that batch came, which is the least
-    /// that it can be. The collector is never behind itself.
+    /// While the source is connected and batches come, it is the age that the newest of them had on arrival. When the
+    /// source is not connected, or nothing has come for longer than [`LAG_QUIET_MAX_US`], it grows. Where the source's
+    /// clock was not measured, the lag is unknown in the first case, and in the second it is the time since that batch
+    /// came, a lower bound. The collector is never behind itself.
     pub fn lag_us(&self, now: Timestamp) -> Option<i64> {
         if self.is_own {
             return Some(0);
@@ -215,15 +216,15 @@ impl SourceView {
     }
 }
 
-/// See [`SourceView::lag_us`]: the last batch `came` then and was `made` then, both by the collector's clock.
+/// See [`SourceView::lag_us`]: the last batch came at `came` and was made at `made`, both by the collector's clock.
 pub fn lag_us(came: Timestamp, made: Option<Timestamp>, is_there: bool, now: Timestamp) -> Option<i64> {
     let between = |from: Timestamp, to: Timestamp| to.micros().saturating_sub(from.micros()).max(0);
     let is_live = is_there && between(came, now) <= LAG_QUIET_MAX_US;
     if is_live { made.map(|made| between(made, came)) } else { Some(between(made.unwrap_or(came), now)) }
 }
 
-/// When a batch was made, by the collector's clock; `None` where nobody had measured the clock of its source. No batch
-/// was made after it came.
+/// When a batch was made, by the collector's clock; `None` where the clock of its source was not measured. No batch was
+/// made after it came.
 pub fn made_at(wall: Timestamp, came: Timestamp, clock_offset_us: Option<i64>) -> Option<Timestamp> {
     let by_collector = |offset_us| Timestamp::clamped(wall.micros().saturating_add(offset_us)).min(came);
     clock_offset_us.map(by_collector)

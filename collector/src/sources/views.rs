@@ -1,4 +1,4 @@
-//! The sources as readers see them: one view of each, replaced when something of its source has changed.
+//! The sources as readers see them: one view of each, replaced when its source has changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::SourceView;
 
-/// A source that has changed, and how it looks now; `None` when it is forgotten.
+/// A changed source with its new view; `None` when it is forgotten.
 pub type ChangedSource = (SourceId, Option<SourceView>);
 
 /// A view of every source, by name. Clones share them.
@@ -18,34 +18,34 @@ pub struct SourceViews(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     known: RwLock<BTreeMap<SourceId, Arc<SourceView>>>,
-    /// How often views were published.
+    /// Number of publications.
     published: watch::Sender<u64>,
 }
 
 impl SourceViews {
-    /// All of them, by name, as they were at one moment.
+    /// All views, by name, as they were at one moment.
     pub fn all(&self) -> Vec<Arc<SourceView>> {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// How many there are.
+    /// The number of sources.
     pub fn len(&self) -> usize {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no sources.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Waits until the sources look so.
+    /// Waits until `wanted` returns true for the sources.
     pub async fn wait_for(&self, mut wanted: impl FnMut(&[Arc<SourceView>]) -> bool) {
         let mut published = self.0.published.subscribe();
-        // The sender lives as long as this value: there is no error to wait for.
+        // The sender lives as long as this value: `changed` returns no error.
         while !wanted(&self.all()) && published.changed().await.is_ok() {}
     }
 
-    /// Replaces the views of what has changed, all at once.
+    /// Replaces the views of the changed sources, all at once.
     pub fn publish(&self, changed: Vec<ChangedSource>) {
         let changed: Vec<_> = changed.into_iter().map(|(name, view)| (name, view.map(Arc::new))).collect();
         let mut replaced = Vec::with_capacity(changed.len());

@@ -1,4 +1,4 @@
-//! What entries say of the clocks of their batches.
+//! The clock offsets in entries.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::UpContent;
@@ -10,14 +10,15 @@ use crate::sources::LinkState;
 
 const DAY_US: i64 = 86_400_000_000;
 
-/// The collector's clocks when those of agents show so many seconds: it runs longer, and its wall clock is ten days ahead.
+/// The collector's clocks when those of agents show so many seconds: it has run for longer, and its wall clock is ten
+/// days ahead.
 fn collector(seconds: u64) -> ClockReading {
     let ClockReading { wall, monotonic_us, .. } = clock(seconds);
     let wall = Timestamp::clamped(wall.micros() + 10 * DAY_US);
     ClockReading { wall, monotonic_us: monotonic_us + 77_000_000, boot: [1; 16], synchronised: false }
 }
 
-/// Of every entry of a source: its clock offset, and what becomes of a time that its batch's clock shows.
+/// For every entry of a source: its clock offset, and the correction of a time that its batch's clock shows.
 fn offsets(core: &TestCore, name: &str) -> Vec<(Option<i64>, Correction, Timestamp)> {
     let (reader, mut scratch) = (core.log().reader(), Vec::new());
     let (mut at, mut found) = (Offset::ZERO, Vec::new());
@@ -46,7 +47,7 @@ fn a_batch_of_a_clock_that_is_ten_days_slow_is_moved_by_them_however_late_it_com
     let own = offsets(&core, "collector");
     assert!(!own.is_empty() && own.iter().all(|(offset, how, _)| (*offset, *how) == (Some(0), Correction::None)));
     assert!(verify(&disk, &source("collector")).unwrap().is_sound());
-    // By ingest time less the batch's clock it would be off by the time that it took to come.
+    // Ingest time minus the batch's clock would be off by the time that the batch travelled.
     assert_ne!(collector(5000).wall.micros() - clock(0).wall.micros(), 10 * DAY_US);
 }
 
@@ -87,7 +88,7 @@ fn a_lag_is_no_wrong_clock_and_grows_once_nothing_comes() {
     core.state(press.name, &left, &collector(13)).unwrap();
     assert_eq!(view(&core, "press").link, LinkState::Offline);
     assert_eq!((lag_s(&core, 13), lag_s(&core, 86_400)), (Some(13), Some(86_400)), "of one that is gone");
-    // What a restart knows of it is what the log says.
+    // A restart knows the offset from the log.
     let core = start_at(&disk, &collector(14));
     assert_eq!(lag_s(&core, 100), Some(100));
 }

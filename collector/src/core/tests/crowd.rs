@@ -15,7 +15,7 @@ fn over(agent: &Agent, number: u64, last: u8) -> Connection {
     Connection { number, peer, name: Some(agent.name), is_vouched: false }
 }
 
-/// The agents say hello and prove it; gives what was refused of each.
+/// The agents say hello and prove their keys; returns the refusal of each.
 fn come(
     core: &mut TestCore,
     agents: &[Agent],
@@ -62,13 +62,13 @@ fn names_of_which_only_refusals_are_known_are_bounded_and_leave_room_for_who_pro
         assert_eq!(refused(&received), Some(Reason::Malformed));
     }
     assert_eq!(core.sources().len(), NAMES_REFUSED_MAX + 2, "all of them would be three times as many");
-    // They push out no name that has proved itself, though it has delivered nothing.
+    // They do not push out a name with a proved key, even though it has delivered nothing.
     let batch = press.samples(5);
     assert_eq!(give(&mut core, &press, &batch).accepted, 1);
     assert_eq!(acked_end(&core.commit(&clock(2)).unwrap()), Some(5));
     let late = Agent::new("late", Stream::Samples, 2);
     greet(&mut core, &late, 0, &clock(2)).expect("there is room");
-    // What is refused of who has a place is counted there.
+    // Refusals of a name in the table are counted there.
     let malformed = |core: &TestCore, name| view(core, name).refused.into_iter().find(|(why, _)| *why == "malformed");
     assert_eq!(refused(&give(&mut core, &press, b"no message")), Some(Reason::Malformed));
     assert_eq!(malformed(&core, "press"), Some(("malformed", 1)));
@@ -129,11 +129,11 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
     assert_eq!(core.take_changed().iter().map(|(name, _)| *name).collect::<Vec<_>>(), [agents[0].name]);
     assert_eq!(own_events(&core).iter().filter(|event| event.contains("Forgotten")).count(), 10);
     assert!(core.sessions.of(&source("stranger-0")).next().is_none(), "nothing is kept of it");
-    // Nothing was said about names that anybody but the log knows.
+    // The log has no event about names that it does not know.
     let mut again = start(&disk.after_power_cut());
     assert_eq!(pinned(&again), pinned(&core));
     assert!(!["press", "retired", "replaced"].iter().any(|name| view(&again, name).is_new));
-    // Who comes again under a forgotten name is pinned to what it comes with; under another name it is not heard.
+    // An agent that comes again under a forgotten name is pinned to the key that it brings; a different key is refused.
     let mut heir = strangers(0..1).remove(0);
     heir.identity = identity(200);
     assert_eq!(come(&mut again, std::slice::from_ref(&heir), through_a_broker, 4), [None]);
@@ -182,14 +182,14 @@ fn one_address_brings_so_many_new_names_and_takes_nothing_from_others() {
         assert!(refusal.message.contains(words), "{}", refusal.message);
     }
     assert!(core.sources().view(&agents[4].name).is_none(), "what is refused for that takes no place");
-    // Who is known comes as often as it likes, who has a login too, and others have tokens of their own.
+    // Known names come as often as they like, so do names with a login, and other addresses have tokens of their own.
     assert_eq!(come(&mut core, &agents[..3], from(1), 1), [None; 3]);
     let vouched = |agent: &Agent| Some(Connection { is_vouched: true, ..over(agent, 1, 1) });
     assert_eq!(come(&mut core, &agents[3..4], vouched, 1), [None]);
     assert_eq!(come(&mut core, &agents[4..], from(2), 1), [None]);
-    // Whoever comes through a broker shares what one address has.
+    // All that come through a broker share the tokens of one address.
     assert_eq!(come(&mut core, &strangers(10..14), through_a_broker, 1), [None, None, None, too_many]);
-    // Its turn comes.
+    // A token becomes free later.
     let late = strangers(20..21);
     assert_eq!(come(&mut core, &late, from(1), 1), [too_many]);
     let token = NAMES_FILL_TIME.as_secs() / 3;

@@ -1,4 +1,4 @@
-//! The engines that the promises of admission are held against, and how tests open them.
+//! The engines that must keep the promises of admission, and how tests open them.
 
 use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::{Batch, ClockReading};
@@ -14,24 +14,24 @@ use crate::sources::Sources;
 /// An engine that fails on command.
 pub(super) trait TestEngine: Sized {
     type Log: TestLog;
-    /// Which partition its log is.
+    /// The partition of its log.
     const PARTITION: Partition;
-    /// Without a log yet.
+    /// An engine without a log.
     fn empty(seed: u64) -> Self;
     /// Opens the log, and rebuilds the sources from it.
     fn open(&self, sources: &mut Sources, now: &ClockReading) -> (Self::Log, Recovery);
-    /// From the step after so many on, all commits are aborted; `None` ends that.
+    /// Aborts all commits after so many steps; `None` ends that.
     fn fails_in(&self, steps: Option<u64>);
     /// The outcome of the next commit that writes something is unknown; `None` ends that. Returns whether the engine
     /// knows such outcomes.
     fn ends_unknown(&self, is_durable: Option<bool>) -> bool;
-    /// What a power cut leaves.
+    /// The engine after a power cut.
     fn after_power_cut(&self) -> Self;
-    /// Whether everything is as it was written, as far as the engine can tell.
+    /// Whether the log still has the bytes that were written, as far as the engine can check.
     fn is_sound(&self) -> bool;
 }
 
-/// The half of a log that admission sees, and a way to read it.
+/// The half of a log that admission sees, and a reader of it.
 pub(super) trait TestLog: UnifiedLog {
     fn readable(&self) -> Box<dyn ReadLog>;
 }
@@ -108,7 +108,7 @@ impl TestEngine for MemoryEngine {
     }
 }
 
-/// Holds every engine against the same promises.
+/// Runs the same tests on every engine.
 macro_rules! on_every_engine {
     ($($promise:ident),* $(,)?) => {
         mod on_segment_files {

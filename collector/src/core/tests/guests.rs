@@ -11,7 +11,7 @@ fn over(number: u64, name: &str) -> Option<Connection> {
     Some(Connection { number, peer: None, name: Some(source(name)), is_vouched: false })
 }
 
-/// Says hello over a connection and proves it; gives what it has proved, and the message that did.
+/// Says hello over a connection and proves the key; returns the outcome, and the message that proved it.
 fn prove_over(core: &mut TestCore, agent: &Agent, connection: Option<Connection>) -> (Received, Vec<u8>) {
     core.receive(agent.name, &agent.hello(0), connection, &clock(1));
     let answers = core.commit(&clock(1)).unwrap();
@@ -49,7 +49,7 @@ fn only_who_has_the_key_of_a_name_is_heard_as_a_guest_under_it_and_what_is_refus
         let received = core.receive(agent.name, &message, of_thief, &clock(2));
         assert_eq!((refused(&received), received.proved), (Some(Reason::OtherKey), None));
     }
-    // What it repeats of the agent's own is refused as well.
+    // The agent's own batches, repeated by it, are refused as well.
     let genuine = press.samples(3);
     assert_eq!(refused(&core.receive(press.name, &genuine, of_thief, &clock(2))), Some(Reason::OtherKey));
     core.commit(&clock(2)).unwrap();
@@ -57,7 +57,7 @@ fn only_who_has_the_key_of_a_name_is_heard_as_a_guest_under_it_and_what_is_refus
     assert_eq!(view(&core, "thief").refused, [("other-key", 5)]);
     assert!(core.sources().view(&unknown.name).is_none(), "it has made up a source");
     assert_eq!(own_events(&core).last().map(String::as_str), Some("refused thief"));
-    // The control: whose name it was is heard over a connection that is tied to another one.
+    // The control: the agent that had the name before is accepted over a connection that is tied to a different one.
     press.run = 2;
     let renamed = over(8, "press-new");
     core.receive(press.name, &press.hello(0), renamed, &clock(2));
@@ -65,7 +65,7 @@ fn only_who_has_the_key_of_a_name_is_heard_as_a_guest_under_it_and_what_is_refus
     assert_eq!(refused(&core.receive(press.name, &genuine, renamed, &clock(2))), Some(Reason::NoHello), "it is asked");
     assert!(prove_over(&mut core, &press, renamed).0.proved.is_some());
     assert_eq!(core.receive(press.name, &genuine, renamed, &clock(2)).accepted, 1);
-    // And who comes with another key over a connection of the name's own is news about the name.
+    // And a different key over a connection of the name's own is reported under the name.
     core.receive(press.name, &thief.hello(0), over(9, "press"), &clock(3));
     assert_eq!(view(&core, "press").other_key, Some(thief.identity.public_key()));
 }
@@ -77,7 +77,7 @@ fn a_proof_that_was_overheard_proves_nothing_over_another_connection() {
     let mut core = start(&disk);
     let own = over(1, "press");
     prove_over(&mut core, &press, own);
-    // A challenge is good for one run: what can be repeated is the proof of a run that was known before.
+    // A challenge is good for one run: a thief can only repeat the hello of a run that was known before.
     press.session += 1;
     let (received, proof) = prove_over(&mut core, &press, own);
     assert_eq!(received.proved, Some(Instance([1; 16])));
@@ -85,7 +85,7 @@ fn a_proof_that_was_overheard_proves_nothing_over_another_connection() {
         let repeated = core.receive(press.name, &proof, other, &clock(1));
         assert_eq!((refused(&repeated), repeated.proved), (None, None), "it would end the agent's connection");
     }
-    // The control: over its own connection it says the same once more.
+    // The control: over its own connection the same hello counts.
     assert_eq!(core.receive(press.name, &proof, own, &clock(1)).proved, Some(Instance([1; 16])));
 }
 
@@ -109,7 +109,7 @@ fn who_sends_without_having_proved_itself_is_asked_for_a_hello_and_nobody_else_i
     core.receive(press.name, &again.hello(0), over(2, "press"), &clock(1));
     core.commit(&clock(1)).unwrap();
     assert_eq!(asked(&mut core, over(2, "press")), (Some(Reason::NoHello), vec![Some(2)]), "it, and not the other");
-    // The control: who has proved itself may send pieces.
+    // The control: an agent with a proved key may send pieces.
     assert_eq!(asked(&mut core, over(1, "press")), (None, vec![]));
 }
 

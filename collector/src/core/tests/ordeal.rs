@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What an agent of the ordeal has.
+/// The agents of the ordeal and their batches.
 struct Plant {
     agents: Vec<Agent>,
     /// All batches of each agent, in order, with their end.
@@ -29,7 +29,8 @@ impl Plant {
     }
 }
 
-/// Gives batches in any order, with repetitions, failures and restarts in between; then all that is missing, in order.
+/// Passes batches in any order, with repetitions, failures and restarts in between; then all that are missing, in
+/// order.
 fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let plant = Plant::new(4, 8);
     let mut disk = E::empty(seed);

@@ -1,4 +1,4 @@
-//! Commits whose outcome is unknown to whoever makes them: the log is reopened, and shows what counts.
+//! Commits whose outcome is unknown to the core: reopening the log shows what counts.
 
 use afferent_host::stop;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn the_writer_ends_after_an_unknown_outcome_and_tries_nothing_again() {
         let outbox = Outbox::Endpoint(Arc::default());
         let (writer, _views) = intake::spawn(core, incoming, outbox, asked, &supervisor).unwrap();
         switch.stop();
-        // Its last commit says that it has stopped.
+        // Its last commit logs that it has stopped.
         drop(intake);
         let ended = runtime.block_on(writer.joined());
         assert_eq!(matches!(ended, Err(WriterError::Unknown(_))), is_unknown, "{ended:?}");

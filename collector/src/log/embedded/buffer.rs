@@ -12,24 +12,24 @@ pub(super) struct Buffered {
     pub head: EntryHead,
     /// Earliest and latest event time.
     pub event: (Timestamp, Timestamp),
-    /// Where it begins in the buffer.
+    /// Its position in the buffer.
     at: usize,
 }
 
-/// The bytes of entries, one after the other, as they will stand in a segment.
+/// The bytes of entries, one after the other, as they are written to a segment.
 ///
-/// An entry's head stays zero until its part is written, because only then it is known into which segment it goes. So
-/// there is always a stop behind a part: the zeros of the next head, or those at the end.
+/// An entry's head stays zero until its part is written, because only then its segment is known. So there is always a
+/// stop behind a part: the zeros of the next head, or those at the end.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     entries: Vec<Buffered>,
 }
 
-/// Entries that are written with one write, and made durable with one sync.
+/// Entries of one write, made durable by one sync.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// Index of its first entry, and of the first one after it.
+    /// Indexes of its first entry, and of the first one after it.
     pub first: usize,
     pub end: usize,
     from: usize,
@@ -64,18 +64,18 @@ impl Buffer {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
-        // One large message must not be paid for until the end of days.
+        // One large message must not hold its memory for good.
         self.bytes.shrink_to(COMMIT_PART_BYTES_MAX);
     }
 
-    /// The entries from `first` on that fit into `room` bytes beside a stop, and into one part. `None` when not even the
-    /// first one fits into `room`.
+    /// The entries from `first` on that fit into `room` bytes beside a stop, and into one part. `None` when not even
+    /// the first one fits into `room`.
     pub fn part(&self, first: usize, room: u64) -> Option<Part> {
         let from = self.entries[first].at;
         let fits = |end: usize| (end - from + STOP_LEN) as u64 <= room;
         let ends = self.entries[first..].iter().map(|entry| entry.at + entry.head.entry_len());
         let taken = ends.take_while(|end| fits(*end)).take_while(|end| end - from <= COMMIT_PART_BYTES_MAX).count();
-        // A part has at least one entry: no single one is larger than a part.
+        // A part has at least one entry: no entry is larger than a part.
         let end = (taken > 0).then_some(first + taken)?;
         let last = &self.entries[end - 1];
         Some(Part { first, end, from, to: last.at + last.head.entry_len() })

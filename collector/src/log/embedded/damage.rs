@@ -1,4 +1,4 @@
-//! Damage that is found while the log is open: by readers, by the indexer, by whoever mends an index.
+//! Damage that readers, the indexer, or the rebuilding of an index find while the log is open.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::limits::DAMAGE_WAITING_MAX;
 use crate::log::history::{History, Step};
 use crate::log::report::{LogDamage, Missing};
 
-/// What was found, each damaged place once.
+/// The damage that was found, each damaged range once.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     known: BTreeMap<(Offset, Offset), bool>,
@@ -39,7 +39,7 @@ impl Found {
         self.waiting.push(damage);
     }
 
-    /// Whether this offset is in a damaged place that is known.
+    /// Whether this offset is in a known damaged range.
     pub fn has(&self, offset: Offset) -> bool {
         self.known.keys().any(|(first, end)| (*first..*end).contains(&offset))
     }
@@ -53,8 +53,8 @@ impl Found {
     }
 }
 
-/// Looks for what is missing of a segment whose offsets are `first` up to `end`; `before` is what its index said while it
-/// was whole. Without it only holes between two batches of a lane show.
+/// Finds what is missing of a segment whose offsets are `first` up to `end`; `before` is its index from when it was
+/// whole. Without that only holes between two batches of a lane show.
 pub(super) fn find<D: Disk>(
     disk: &D,
     file: &SegmentFile,
@@ -89,18 +89,18 @@ pub(super) fn find<D: Disk>(
         place: file.name.clone(),
         first: Offset::new(first),
         end: Offset::new(end),
-        // The lanes are of the segment: they are told with its first hole.
+        // The lanes are of the whole segment: they are reported with its first hole.
         missing: if index == 0 { missing.clone() } else { Vec::new() },
     };
     holes.into_iter().enumerate().map(damage).collect()
 }
 
-/// What lanes should have in a segment, and what can be read of it.
+/// What lanes should have in a segment, and how much of it can be read.
 #[derive(Default)]
 struct Lanes {
-    /// What is still to be found, by lane; ends are exclusive.
+    /// Ranges that were not found yet, by lane; ends are exclusive.
     expected: BTreeMap<(SourceId, Lane), Vec<SequenceRange>>,
-    /// Where the last batch of a lane ended, when nobody knows what to expect.
+    /// The end of each lane's last batch, when the expected ranges are unknown.
     ends: Option<BTreeMap<(SourceId, Lane), Sequence>>,
     missing: Vec<Missing>,
 }

@@ -1,4 +1,4 @@
-//! The embedded engine as the collector opens it.
+//! The embedded engine, as the collector opens it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ pub struct SegmentFiles<D> {
 }
 
 impl SegmentFiles<FsDisk> {
-    /// In this directory, which is made when it is missing.
+    /// Opens the engine in this directory, which it creates when it is missing.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When the directory cannot be created.
     pub fn in_directory(directory: &Path, settings: LogSettings) -> Result<Self, EngineError> {
         let made = FsDisk::new(directory).map_err(|error| {
             let directory = directory.display();

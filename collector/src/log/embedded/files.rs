@@ -1,4 +1,4 @@
-//! The files of the log's directory: their names, their heads, and which offsets count in which.
+//! The files of the log's directory: their names, their heads, and the offsets that count in each.
 
 use std::io;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, Seed, Segmen
 use super::found::OpenError;
 use crate::log::report::Damage;
 
-/// Bytes that are read at once when a file cannot be read whole: what is lost to one bad place.
+/// Bytes per read when a file cannot be read whole: one bad sector costs so many.
 pub(super) const RETRY_BYTES: usize = 4096;
 
-/// A segment's name: what its header says too, so that it can be read when the header cannot.
+/// A segment's name. It repeats the header's numbers, for when the header cannot be read.
 pub(super) fn name(first: u64, generation: u64) -> String {
     format!("{first:020}-{generation:010}.seg")
 }
@@ -36,12 +36,12 @@ pub(super) fn header(log_id: [u8; 16], generation: u64, first_ordinal: u64, begu
     SegmentHeader { kind, log_id, generation, stream, epoch, first_ordinal, begun }
 }
 
-/// A segment file, as far as a reader must know it.
+/// A segment file, as far as a reader needs it.
 #[derive(Debug)]
 pub(super) struct SegmentFile {
     /// Its name.
     pub name: String,
-    /// What its entries' checksums are seeded with.
+    /// The seed of its entries' checksums.
     pub seed: Seed,
 }
 
@@ -66,10 +66,10 @@ pub(super) struct Survey {
     /// The generation of the next segment.
     pub generation_next: u64,
     pub segments: Vec<Segment>,
-    /// Files that were made and never begun.
+    /// Files that were created and never begun.
     pub blank: Vec<String>,
     pub damage: Vec<Damage>,
-    /// Offsets below this may have been given to events that cannot be found any more.
+    /// Offsets below this may belong to events that are lost.
     pub end_min: u64,
 }
 
@@ -80,10 +80,10 @@ struct Candidate {
     head: Head,
 }
 
-/// The id of the log in this directory, by the newest of its files that says it.
+/// The id of the log in this directory, from its newest readable header.
 ///
 /// # Errors
-/// When the disk does not let it be read.
+/// When the disk refuses to be read.
 pub fn log_id<D: Disk>(disk: &D) -> io::Result<Option<[u8; 16]>> {
     let mut names: Vec<_> = disk.list()?.into_iter().filter(|(name, _)| is_segment(name)).collect();
     names.sort();
@@ -98,7 +98,7 @@ pub fn log_id<D: Disk>(disk: &D) -> io::Result<Option<[u8; 16]>> {
     Ok(None)
 }
 
-/// Looks at all files of the directory. Files that are no segments are left alone.
+/// Surveys all files of the directory. It ignores files that are no segments.
 pub(super) fn survey<D: Disk>(disk: &D) -> Result<Survey, OpenError> {
     let files = disk.list().map_err(|error| OpenError::disk("listing its files", error))?;
     let mut survey = Survey::default();
@@ -156,8 +156,8 @@ impl Survey {
         Ok(())
     }
 
-    /// A header is made durable before the first entry is written, so that there are two cases: a file that holds nothing
-    /// else was never begun; and where there is more, the header was there once.
+    /// Judges a file without a readable header. A header is durable before the first entry is written, so that there
+    /// are two cases: a file that holds nothing else was never begun; a file that holds more had its header once.
     fn headless<D: Disk>(&mut self, disk: &D, name: String, len: u64, named: (u64, u64)) -> Result<(), OpenError> {
         let mut bytes = Vec::new();
         let bad = read_whole(disk, &name, len, &mut bytes)?;
@@ -170,7 +170,7 @@ impl Survey {
         if let Some(log_id) = self.log_id {
             self.add(name, len, &header(log_id, named.1, named.0, Timestamp::default()), false);
         } else {
-            // Nothing tells how many offsets it had, but every event has at least one byte.
+            // The number of its offsets is unknown, but every event has at least one byte.
             self.end_min = self.end_min.max(named.0.saturating_add(len));
             self.damaged(&name, 0, len, "no segment tells the log's id, so that this one cannot be read");
         }
@@ -190,8 +190,8 @@ impl Survey {
     }
 }
 
-/// Reads a whole file of at most `len` bytes into `bytes`; tells whether there were places that could not be read, which
-/// are zeros then. A segment can have become shorter since its directory was listed: it was emptied of samples.
+/// Reads a whole file of at most `len` bytes into `bytes`; returns whether parts could not be read, which are zeros
+/// then. A segment can have become shorter since its directory was listed: it was emptied of samples.
 pub(super) fn read_whole<D: Disk>(disk: &D, name: &str, len: u64, bytes: &mut Vec<u8>) -> Result<bool, OpenError> {
     let file = disk.open(name).map_err(|error| OpenError::disk(&format!("opening {name}"), error))?;
     let len = file.len().map_or(len, |now| now.min(len));

@@ -1,11 +1,11 @@
-//! Takes the samples out of old segments, one after the other, and leaves everything else.
+//! Empties old segments of their samples, one after the other, and keeps everything else.
 //!
 //! A segment is rewritten: its samples batches are emptied ([`Batch::emptied`]), and all others stay byte for byte.
-//! Offsets, ingest times and the segment's name and header stay as they are. The new file is whole and on disk under
-//! another name before it takes the place of the old one, so that a crash at any point leaves the one or the other.
+//! Offsets, ingest times and the segment's name and header stay as they are. The new file is whole and on disk under a
+//! temporary name before it replaces the old one, so that a crash at any point leaves the one or the other.
 //!
-//! Readers go on in the file that they have open, and find the new one the next time that they look for a place. An index
-//! of the old file is of another length than the new one, so that it is not believed.
+//! Readers continue in the file that they have open, and find the new one at their next lookup. An index of the old
+//! file does not count for the new one, because their lengths differ.
 
 use std::io;
 use std::ops::Range;
@@ -23,45 +23,45 @@ use super::segment_index::SegmentIndex;
 use super::sound::SoundSegment;
 use crate::log::upkeep::{EmptyError, Emptying, Forgotten};
 
-/// Behind a segment's name as long as it is not to take its place.
+/// Suffix of the new file's name until it replaces the segment.
 const UNFINISHED: &str = ".new";
 
 /// Why a segment keeps its samples.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
-    /// It is damaged, which is told at every start. It is passed over until then.
+    /// It is damaged, which every start reports. It is skipped until then.
     #[error("{0} is not as it was written; its samples stay, and retention goes on behind it")]
     Unsound(String),
-    /// Its batches are so tiny that they would get larger, and it is as long as a segment may be.
+    /// Its batches are so small that emptying would make them larger, and it is as long as a segment may be.
     #[error("{0} would become longer than a segment may be; its samples stay, and retention goes on behind it")]
     TooLong(String),
     /// The disk refuses the new file: it is full, or failing.
     #[error("{name} cannot be written ({error}); the samples stay until it is tried again; check the log's disk")]
     Write {
-        /// The file that was to take the segment's place.
+        /// The new file.
         name: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
-    /// The new file is whole, and whether it has taken the segment's place for good is not known.
+    /// The new file is whole, but whether it has replaced the segment durably is unknown.
     #[error("{name} could not be replaced for good ({error}); its samples may be there until it is tried again")]
     Replace {
-        /// The segment.
+        /// The segment's file.
         name: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
 }
 
-/// Takes samples out of finished segments. The writer never waits for it, and readers only while a file is renamed.
+/// Empties finished segments of their samples. The writer never waits for it, and readers only while a file is renamed.
 pub struct Forgetter<D> {
     disk: Arc<D>,
     shared: Arc<Shared>,
-    /// First offsets of the segments that are damaged, or that turned out to have no samples.
+    /// First offsets of the segments that are damaged, or have no samples.
     passed: Vec<u64>,
 }
 
-/// A segment without its samples.
+/// A segment emptied of samples.
 struct Rewritten {
     bytes: Vec<u8>,
     events: u64,
@@ -72,11 +72,11 @@ impl<D: Disk> Forgetter<D> {
         Self { disk, shared, passed: Vec::new() }
     }
 
-    /// Takes the samples out of the oldest finished segment that has any and that ends at or before `until`; `None` when
-    /// there is no such segment. Blocks for as long as a segment is read and written.
+    /// Empties the oldest finished segment that has samples and ends at or before `until`; `None` when there is no such
+    /// segment. Blocks for as long as a segment is read and written.
     ///
     /// # Errors
-    /// When a segment keeps its samples: the others can still be asked for.
+    /// When a segment keeps its samples: call it again for the others.
     pub fn step(&mut self, until: Offset) -> Result<Option<Forgotten>, ForgetError> {
         let shared = Arc::clone(&self.shared);
         let _tending = shared.tend();
@@ -105,7 +105,7 @@ impl<D: Disk> Forgetter<D> {
         Ok(None)
     }
 
-    /// Puts the new file in the place of the old one; tells whether the segment is still in the log.
+    /// Replaces the old file by the new one; returns whether the segment is still in the log.
     fn replace(
         &self,
         file: &Arc<SegmentFile>,
@@ -116,7 +116,7 @@ impl<D: Disk> Forgetter<D> {
         let unfinished = format!("{}{UNFINISHED}", file.name);
         let written = self.write(&unfinished, &new.bytes);
         written.map_err(|error| self.refused(&unfinished, error))?;
-        // What is on the disk is looked at, and not what was written: breakdowns are in it.
+        // The check reads from the disk, not the written bytes: breakdowns are among them.
         let Some(read) = SoundSegment::read(&*self.disk, &unfinished, file, offsets.start, offsets.end) else {
             return Err(self.refused(&unfinished, io::ErrorKind::InvalidData.into()));
         };
@@ -134,7 +134,7 @@ impl<D: Disk> Forgetter<D> {
             return Ok(false);
         }
         self.disk.sync_directory().map_err(failed)?;
-        // The next start makes the index that cannot be written now: the old one does not fit.
+        // If the index cannot be written now, the next start rebuilds it: the old one does not match.
         if index.write(&*self.disk, &file.name).is_ok() {
             self.shared.is_beside(offsets.start);
         }
@@ -151,7 +151,7 @@ impl<D: Disk> Forgetter<D> {
         self.disk.sync_directory()
     }
 
-    /// Nothing of the new file counts. What cannot be removed now is removed by the next try, or the next start.
+    /// The new file does not count. If it cannot be removed now, the next try or the next start removes it.
     fn refused(&self, name: &str, error: io::Error) -> ForgetError {
         let _ = self.disk.remove(name);
         ForgetError::Write { name: name.to_owned(), error }
@@ -187,14 +187,15 @@ impl Rewritten {
         })?;
         bytes.resize(bytes.len() + STOP_LEN, 0);
         if bytes.len() as u64 == old.len() {
-            // Tiny batches do not get smaller. By its length an index of the old file is told from one of the new.
+            // Emptying does not shrink tiny batches. The padding makes the lengths of old and new file differ, which
+            // keeps their indexes apart.
             bytes.resize(bytes.len() + ENTRY_ALIGN, 0);
         }
         Some(Self { bytes, events })
     }
 }
 
-/// Whether a file was to take the place of a segment.
+/// Whether a file is an unfinished replacement of a segment.
 pub(super) fn is_unfinished(name: &str) -> bool {
     name.strip_suffix(UNFINISHED).is_some_and(files::is_segment)
 }

@@ -1,4 +1,4 @@
-//! Segments without their samples: everything else stays, whatever goes wrong and whoever reads.
+//! Segments emptied of samples: everything else stays, through failures and under readers.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,7 +38,7 @@ fn contents(disk: &impl Disk) -> Contents {
     contents
 }
 
-/// What is to become of a segment.
+/// The expected content of a segment after emptying.
 fn without_samples(batches: &[(u64, i64, Vec<u8>)]) -> Vec<(u64, i64, Vec<u8>)> {
     let emptied = |bytes: &[u8]| match parse(bytes) {
         batch if batch.header().stream == Stream::Samples => batch.emptied().to_vec(),
@@ -115,7 +115,7 @@ fn a_start_knows_of_the_sources_what_it_knew_with_the_samples() {
     drop(log);
     let (_, after, found) = open_reading_everything(&disk.after_power_cut());
     assert_eq!((&after, format!("{found:?}")), (&before, format!("{sources:?}")));
-    // The indexes were renewed: nothing but the newest segment is read.
+    // The indexes were rebuilt: a start reads only the newest segment.
     let (_, after, found) = open(&disk.after_power_cut());
     assert_eq!((&after, format!("{:?}", found.sources)), (&before, format!("{sources:?}")));
     assert_eq!((found.histories, found.batches), (by_indexes.histories, by_indexes.batches));
@@ -149,7 +149,7 @@ fn an_index_of_the_old_file_is_not_believed() {
 
 #[test]
 fn a_segment_that_would_keep_its_length_gets_another_one() {
-    // Its entries are as long as emptied ones, and fill it to the last byte.
+    // Its entries are as long as emptied ones, and fill the segment to the last byte.
     let sample = Sample { value: Value::Text("0123456789"), unit: "", quality: Quality::Good };
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let entry = entry_len(parse(&agent.event(Body::Sample(sample))).bytes().len());
@@ -170,8 +170,8 @@ fn a_segment_that_would_keep_its_length_gets_another_one() {
     assert_eq!(contents(&disk).values().map(Vec::len).sum::<usize>(), 11);
 }
 
-/// A step in which the disk refuses everything from an operation on, and then loses its power; gives whether the step
-/// came to its end, and what of the promise is broken.
+/// A step in which the disk refuses everything from an operation on, and then loses its power; returns whether the step
+/// ended, and how the promise is broken.
 fn crashed(seed: u64, failing: u64, lies: bool) -> (bool, Result<(), String>) {
     let disk = SimDisk::of_seed(seed);
     filled(&disk, &mixed(60));
@@ -235,7 +235,7 @@ fn a_crash_at_any_point_leaves_the_old_segment_or_the_new_one() {
 
 #[test]
 fn without_the_sync_before_the_renaming_the_same_crashes_lose_the_segment() {
-    // The control of the test before.
+    // The control of the test above.
     assert!((0..12).any(|seed| crashed(seed, u64::MAX, true).1.is_err()));
 }
 
@@ -367,7 +367,7 @@ fn readers_at_work_see_every_offset_while_segment_after_segment_is_replaced() {
                 let (own, shared, all, is_over) = (log.reader(), &shared_reader, &all, &is_over);
                 threads.spawn(move || {
                     let mut rounds = 0;
-                    // One round more when everything is done.
+                    // One more round when the forgetter is done.
                     while !is_over.load(Ordering::Acquire) || rounds == 0 {
                         let reader = if number == 0 { &own } else { shared };
                         let found = read_all(reader).unwrap_or_else(|error| panic!("round {rounds}: {error}"));
@@ -388,7 +388,7 @@ fn readers_at_work_see_every_offset_while_segment_after_segment_is_replaced() {
     let is_emptied = read_all(&log.reader()).unwrap().iter().filter(|(_, is_emptied)| *is_emptied).count();
     assert!(is_emptied > 1000 && index_all_of(&log) == 0, "{is_emptied} batches");
     assert!(info(&disk).unwrap().is_sound());
-    // Whoever asks the indexes is led past all that was removed.
+    // The indexes lead a search past all emptied batches.
     let first = log.reader().stretch(Offset::ZERO, &Wanted::default()).unwrap();
     let newest = info(&disk).unwrap().segments.pop().unwrap();
     assert_eq!(first.start, newest.first);

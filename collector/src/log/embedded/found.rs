@@ -1,16 +1,16 @@
-//! Why the log's files cannot be read or mended.
+//! Errors of reading and repairing the log's files.
 
 use std::io;
 
 /// Why the log cannot be opened. Damage is no reason: see [`crate::log::Recovery`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The disk does not let the log be read or mended.
+    /// The disk refuses to read or repair the log.
     #[error("{what} failed: {error}; check the disk and the permissions of the log's directory")]
     Disk {
-        /// What was tried, with the file's name.
+        /// The attempted operation, with the file's name.
         what: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
 }

@@ -1,7 +1,8 @@
-//! Where an offset lies: stretches of whole entries (*runs*), each with a sparse index.
+//! Where offsets lie: stretches of whole entries (*runs*), each with a sparse index.
 //!
-//! The index is derived from the log and grows with every commit; it is never evidence about the log. What a finished
-//! segment holds is looked into later, and kept beside it ([`super::segment_index`]): until then it may hold anything.
+//! The index is derived from the log and grows with every commit; it is never evidence about the log. The content of a
+//! finished segment is indexed later, and kept beside it ([`super::segment_index`]): until then a search treats it as
+//! holding anything.
 
 use std::io;
 use std::ops::Range;
@@ -23,18 +24,18 @@ use crate::log::marks::{Marks, NameHash, Wanted};
 use crate::log::report::LogDamage;
 use crate::terms::Terms;
 
-/// Where what is known of a run comes from.
+/// The source of what is known of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
-    /// From the heads of its entries: what is in it nobody has looked into.
+    /// The heads of its entries: their content was not read yet.
     Heads,
-    /// From the file beside its segment, which may lie.
+    /// The file beside its segment, which may be wrong.
     File,
-    /// From the whole segment itself.
+    /// The whole segment itself.
     Segment,
 }
 
-/// Where the points of a run are.
+/// Where the points of a run are kept.
 #[derive(Debug)]
 enum Points {
     /// In memory: those of the newest segment, and of segments that have no index.
@@ -43,7 +44,7 @@ enum Points {
     Beside,
 }
 
-/// What is in memory of every run.
+/// The part of every run that is in memory.
 #[derive(Debug)]
 struct Outline {
     file: Arc<SegmentFile>,
@@ -53,7 +54,7 @@ struct Outline {
 }
 
 impl Outline {
-    /// Where the entry lies that holds `offset`, or the first one of the run when that lies before it.
+    /// Where the entry with `offset` lies, or the run's first entry when `offset` lies before the run.
     fn place(&self, points: &[Point], offset: u64, until: u64) -> Place {
         let behind = points.partition_point(|point| point.offset <= offset);
         let point = &points[behind.max(1) - 1];
@@ -64,21 +65,21 @@ impl Outline {
     }
 }
 
-/// Whole entries of one file, one after the other, their offsets without a hole.
+/// Whole entries of one file, with dense offsets.
 #[derive(Debug)]
 pub(super) struct Run {
     pub file: Arc<SegmentFile>,
-    /// The first offset, and the first one after it.
+    /// The first offset, and the exclusive end.
     pub first: u64,
     pub end: u64,
-    /// Where its first entry begins in the file, and where its last one ends.
+    /// The positions in the file where its first entry begins and its last one ends.
     start: u64,
     pub stop: u64,
     points: Points,
-    /// All points as one: a log has many runs, and a run many points, and whoever looks for something in all of them keeps
-    /// the writer from showing what is new.
+    /// All points as one: a log has many runs, and a run many points; a search through all of them would keep the
+    /// writer from publishing.
     whole: Point,
-    /// All names in it, in order, once it was looked into, if they are few.
+    /// All names in it, in order, once they are known, if they are few.
     names: Option<Box<[NameHash]>>,
     told: Told,
 }
@@ -103,7 +104,7 @@ impl Run {
         self.stop = position + head.entry_len() as u64;
     }
 
-    /// Whether it can hold what is wanted.
+    /// Whether it can hold wanted events.
     fn fits(&self, wanted: &Wanted) -> bool {
         self.whole.fits(wanted) && self.names.as_ref().is_none_or(|names| wanted.fits_names(names))
     }
@@ -113,7 +114,7 @@ impl Run {
         Outline { file, offsets, stop: self.stop, whole: self.whole }
     }
 
-    /// Whether it can hold samples that nobody has removed.
+    /// Whether it can hold samples that retention has not removed.
     fn may_hold_samples(&self) -> bool {
         self.whole.marks.may_hold_samples()
     }
@@ -125,7 +126,7 @@ impl Run {
         (self.points, self.names, self.told) = (points, names, Told::Segment);
     }
 
-    /// Another file has taken the place of its own, under the same name.
+    /// A new file has replaced its own, under the same name.
     fn becomes(&mut self, index: SegmentIndex) {
         let SegmentFile { name, seed } = &*self.file;
         self.file = Arc::new(SegmentFile { name: name.clone(), seed: *seed });
@@ -134,19 +135,19 @@ impl Run {
     }
 }
 
-/// A place to begin reading at: an entry's, at or up to [`INDEX_EVERY_BYTES`] before the one that was looked for.
+/// Where to begin reading: at an entry at most [`INDEX_EVERY_BYTES`] before the wanted one.
 #[derive(Debug)]
 pub(super) struct Place {
     pub file: Arc<SegmentFile>,
-    /// The offset to look for: the one asked for, or the first one after a hole.
+    /// The wanted offset: the one asked for, or the first one after a hole.
     pub wanted: u64,
     pub offset: u64,
     pub position: u64,
-    /// Where the durable entries of this run end.
+    /// The end of the durable entries of this run.
     pub stop: u64,
 }
 
-/// A segment that nothing is appended to any more.
+/// A segment that does not grow any more.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub file: Arc<SegmentFile>,
@@ -156,11 +157,11 @@ pub(super) struct Finished {
     pub newest: Timestamp,
 }
 
-/// Where what is wanted may be.
+/// Where wanted events may be.
 enum Fitting {
     /// At these offsets.
     Found(Range<u64>),
-    /// In this run, whose points tell where.
+    /// In this run; its points narrow that down.
     Beside(Outline),
 }
 
@@ -204,7 +205,7 @@ impl Runs {
         })
     }
 
-    /// Segments that will not grow, are whole, and were not looked into: file and offsets.
+    /// Segments that will not grow, are whole, and have no index yet: file and offsets.
     fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
         self.finished().filter(|run| run.told == Told::Heads).map(|run| (&run.file, run.first..run.end))
     }
@@ -214,16 +215,16 @@ impl Runs {
     }
 }
 
-/// What the writer and the readers share.
+/// The state that the writer and the readers share.
 #[derive(Debug)]
 pub(super) struct Shared {
     durable_end: AtomicU64,
     runs: RwLock<Runs>,
-    /// What was loaded of runs whose points are not in memory.
+    /// Loaded contents of runs whose points are not in memory.
     insides: Insides,
-    /// Held by who changes what a segment's name stands for, and by readers from looking for a place to opening its file.
+    /// Held while the file behind a segment's name changes, and by readers from a lookup to opening the file.
     names: RwLock<()>,
-    /// Held by whoever works on finished segments or on what lies beside them: one at a time.
+    /// Held while finished segments or the files beside them are changed: by one thread at a time.
     tending: Mutex<()>,
     /// Bytes that all readers together have read.
     bytes_read: AtomicU64,
@@ -257,17 +258,17 @@ impl Shared {
         *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
     }
 
-    /// Something was found that is not as it was written.
+    /// Damage was found.
     pub fn damaged(&self, damage: LogDamage) {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).add(damage);
     }
 
-    /// Whether what cannot be read there was found before.
+    /// Whether the damage at this offset was found before.
     pub fn is_damage_known(&self, offset: Offset) -> bool {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).has(offset)
     }
 
-    /// The file that holds an offset, and the offsets that lie in it one after the other.
+    /// The file that holds an offset, and the dense range of offsets around it.
     pub fn run_of(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| runs.find(offset).map(|run| (Arc::clone(&run.file), run.first..run.end)))
     }
@@ -280,12 +281,12 @@ impl Shared {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).is_waiting()
     }
 
-    /// To be held by whoever makes, replaces or removes files of finished segments.
+    /// The lock for creating, replacing or removing files of finished segments.
     pub fn tend(&self) -> MutexGuard<'_, ()> {
         self.tending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As long as this is held, the name of every place's file stands for that file.
+    /// While the guard is held, no segment's name moves to a new file.
     pub fn fixed_names(&self) -> RwLockReadGuard<'_, ()> {
         self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -294,7 +295,7 @@ impl Shared {
         self.durable_end.load(Ordering::Acquire)
     }
 
-    /// Shows readers what has become durable: first where it lies, then that it is there.
+    /// Publishes durable entries to readers: first their index, then the new end.
     pub fn publish(&self, durable_end: u64, add: impl FnOnce(&mut Runs)) {
         add(&mut self.runs.write().unwrap_or_else(PoisonError::into_inner));
         let before = self.durable_end.swap(durable_end, Ordering::Release);
@@ -305,12 +306,13 @@ impl Shared {
         look(&self.runs.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The first offset that there is; the durable end when there is none.
+    /// The oldest offset; the durable end when the log is empty.
     pub fn first(&self) -> u64 {
         self.with(|runs| runs.0.first().map(|run| run.first)).unwrap_or_else(|| self.durable_end())
     }
 
-    /// What `look` sees in the points of a run. They may have to be loaded first: the runs are not locked meanwhile.
+    /// The result of `look` over the points of a run. They may have to be loaded first: the runs are not locked
+    /// meanwhile.
     fn look<D: Disk, T>(
         &self,
         disk: &D,
@@ -328,22 +330,23 @@ impl Shared {
         Ok(Some(look(&outline, &inside.points)))
     }
 
-    /// Without an index that is to be believed, one point stands for the whole run: whoever needs more mends the index.
+    /// Without a valid index, one point covers the whole run; a caller that needs more rebuilds the index.
     fn inside<D: Disk>(&self, disk: &D, outline: &Outline) -> io::Result<Arc<Inside>> {
         let found = self.insides.of(disk, &outline.file, &outline.offsets)?;
         Ok(found.unwrap_or_else(|| Arc::new(Inside::coarse(outline.whole))))
     }
 
-    /// Where the entry lies that holds `offset`, or the first one after the hole that it is in; `None` past the end. It
+    /// Where the entry with `offset` lies, or the first one after the hole that `offset` is in; `None` past the end. It
     /// stops at the index's first point at or after `until`.
     ///
     /// # Errors
-    /// When the index cannot be opened, which says nothing about the segment.
+    /// When the index cannot be opened, which shows nothing about the segment.
     pub fn place<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<Place>> {
         self.look(disk, |runs| runs.find(offset), |run, points| run.place(points, offset, until))
     }
 
-    /// The next offsets from `from` on, and before the log's end, that can hold what is wanted; a hole can hold anything.
+    /// The next offsets from `from` on, and before the log's end, that can hold wanted events; a hole can hold
+    /// anything.
     pub fn stretch<D: Disk>(&self, disk: &D, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
         let end = self.durable_end();
         let mut from = from;
@@ -362,7 +365,7 @@ impl Shared {
         (from < end).then_some(from..end)
     }
 
-    /// The first run at or after `from` that can hold what is wanted, as far as memory tells; `from` goes on to it.
+    /// The first run at or after `from` that can hold wanted events, as far as memory shows; moves `from` to it.
     fn next_fitting(&self, from: &mut u64, wanted: &Wanted) -> Option<Fitting> {
         self.with(|runs| {
             for run in &runs.0[runs.0.partition_point(|run| run.end <= *from)..] {
@@ -381,14 +384,14 @@ impl Shared {
         })
     }
 
-    /// Points in memory: of runs, and of finished segments that were used last.
+    /// Points in memory: of runs, and of recently used finished segments.
     #[cfg(test)]
     pub fn points_held(&self) -> (usize, usize) {
         let held = |run: &Run| if let Points::Here(points) = &run.points { points.len() } else { 0 };
         (self.with(|runs| runs.0.iter().map(held).sum()), self.insides.points())
     }
 
-    /// A segment that should have an index, and has none; and how many more there are.
+    /// A finished segment without its index; and how many more there are.
     pub fn unindexed(&self, passed: &[u64]) -> Option<(Arc<SegmentFile>, Range<u64>, usize)> {
         self.with(|runs| {
             let mut left = runs.unindexed().filter(|(_, offsets)| !passed.contains(&offsets.start));
@@ -422,13 +425,13 @@ impl Shared {
         })
     }
 
-    /// Shows readers nothing any more of what is before an offset, at which a segment begins.
+    /// Hides everything before an offset, at which a segment begins, from readers.
     pub fn forget_before(&self, until: u64) {
-        // Whoever has found a place has its file open.
+        // A reader between lookup and opening holds this lock, so it has its file open by then.
         let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         let gone = runs.0.partition_point(|run| run.end <= until);
-        // The newest segment stays, whatever is asked for.
+        // The newest segment always stays.
         let gone = gone.min(runs.0.len().saturating_sub(1));
         runs.0.drain(..gone);
     }
@@ -442,8 +445,9 @@ impl Shared {
         })
     }
 
-    /// Puts another file in the place of a segment's, of which `index` tells what it holds; `rename` gives it the name.
-    /// Readers open the one or the other, each with its own places. Tells whether the segment is still in the log.
+    /// Replaces a segment's file, with `index` as the index of the new one; `rename` moves the new file to the name.
+    /// Readers open the one or the other, each with its matching lookup. Returns whether the segment is still in the
+    /// log.
     pub fn replace<E>(
         &self,
         old: &Arc<SegmentFile>,
@@ -452,7 +456,7 @@ impl Shared {
     ) -> Result<bool, E> {
         let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         let at = |runs: &Runs| runs.0.iter().position(|run| Arc::ptr_eq(&run.file, old));
-        // Only who tends the segments could remove it from here on.
+        // From here on only the holder of `tending` could remove it.
         if self.with(at).is_none() {
             return Ok(false);
         }
@@ -465,7 +469,7 @@ impl Shared {
         Ok(true)
     }
 
-    /// The index of the segment that begins there is on the disk beside it: memory need not have it.
+    /// The index of the segment that begins at `first` is on the disk beside it: memory need not hold it.
     pub fn is_beside(&self, first: u64) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
@@ -473,7 +477,7 @@ impl Shared {
         }
     }
 
-    /// Takes what was found in a segment.
+    /// Takes the index of a segment that was read.
     pub fn looked_into(&self, index: SegmentIndex) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         let found = runs.0.binary_search_by_key(&index.first, |run| run.first);
@@ -484,8 +488,8 @@ impl Shared {
         }
     }
 
-    /// The segment that holds an offset, and its offsets, when what is known of it comes from a file beside it. Nothing
-    /// does any more once it was looked into and its points stay in memory.
+    /// The segment that holds an offset, and its offsets, when its index comes from a file beside it. `None` once the
+    /// segment was read and its points stay in memory.
     pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| {
             let run = runs.find(offset)?;
@@ -494,8 +498,8 @@ impl Shared {
         })
     }
 
-    /// What a file told of the segment that begins there cannot be held against the segment: it is not as it was written.
-    /// These points are of the entries that can be read of it.
+    /// The index file of the segment that begins at `first` cannot be checked against the segment: the segment is
+    /// damaged. `readable` are the points of its readable entries.
     pub fn doubt(&self, first: u64, readable: Vec<Point>) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
@@ -506,7 +510,7 @@ impl Shared {
         }
     }
 
-    /// A reader has read so much.
+    /// Adds to the bytes read.
     pub fn count_read(&self, bytes: u64) {
         self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -516,7 +520,8 @@ impl Shared {
         self.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Where to go on when the entry that holds `offset` cannot be read: the next point of the index, or the run's end.
+    /// The next offset to read when the entry with `offset` cannot be read: the next point of the index, or the run's
+    /// end.
     pub fn after_damage<D: Disk>(&self, disk: &D, offset: u64) -> u64 {
         let next = |run: &Outline, points: &[Point]| {
             let next = points.partition_point(|point| point.offset <= offset);
@@ -524,12 +529,12 @@ impl Shared {
         };
         match self.look(disk, |runs| runs.find(offset), next) {
             Ok(next) => next.unwrap_or_else(|| self.durable_end()),
-            // Nobody can tell how far it goes: the next try does.
+            // How far the damage goes is unknown: the next read shows it.
             Err(_) => offset + 1,
         }
     }
 
-    /// The offsets of the last point that has something that was ingested before `time`, and of what follows it.
+    /// The offsets of the last point that holds an entry with ingest time before `time`, and of what follows it.
     pub fn last_before<D: Disk>(&self, disk: &D, time: Timestamp) -> io::Result<Option<Range<u64>>> {
         let find = |runs: &'_ Runs| runs.0.iter().rposition(|run| run.whole.ingest_min < time);
         let last = |run: &Outline, points: &[Point]| {
@@ -540,7 +545,7 @@ impl Shared {
         Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), last)?.flatten())
     }
 
-    /// The offset of the first point that has something of `time` or later before the next point.
+    /// The offset of the first point that holds an entry of `time` or later before the next point.
     pub fn point_at_time<D: Disk>(&self, disk: &D, kind: TimeKind, time: Timestamp) -> io::Result<Option<u64>> {
         let find = |runs: &'_ Runs| runs.0.iter().position(|run| run.whole.latest(kind) >= time);
         let first = |_: &Outline, points: &[Point]| {

@@ -1,4 +1,4 @@
-//! Indexes: what they say is what the log says, and nothing that is wrong with them matters.
+//! Indexes: a search by them equals a search in the log, and a wrong index changes no result.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(super) type Log = EmbeddedLog<SimDisk>;
 
 pub(super) const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
 
-/// Sources, and what they were rebuilt from.
+/// Sources, and how many batches and segments rebuilt them.
 pub(super) struct Counted {
     pub sources: Sources,
     pub batches: usize,
@@ -53,7 +53,7 @@ pub(super) fn open(disk: &SimDisk) -> (Log, Recovery, Counted) {
     (log, recovery, found)
 }
 
-/// A log of which nobody has read anything since its start.
+/// A log that was not read since its start.
 fn open_unread(disk: &SimDisk) -> (Log, Recovery, Counted) {
     let mut found = Counted { sources: Sources::new(source("collector")), batches: 0, histories: 0 };
     let (log, recovery) =
@@ -78,7 +78,7 @@ pub(super) fn index_all(log: &Log) -> usize {
     .count()
 }
 
-/// Several agents in turn: samples, breakdowns, losses, and what the collector says itself.
+/// Several agents in turn: samples, breakdowns, losses, and the collector's own events.
 pub(super) fn filled(disk: &SimDisk, batches: &[u8]) {
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut lathe = Agent::new("lathe", Stream::Critical, 2);
@@ -100,7 +100,7 @@ pub(super) fn filled(disk: &SimDisk, batches: &[u8]) {
             }),
             6 => own.event(Body::LifeCycle(LifeCycle::KeyPinned { source: "press", key })),
             _ => {
-                // A hole, as the log has it after rot: with the gap that tells of it, before or after what follows.
+                // A hole, as damage leaves it: with the gap that declares it, before or after the batches that follow.
                 let (first, end) = (Sequence::new(press.next), Sequence::new(press.next + 5));
                 press.next += 5;
                 let (stream, epoch) = (Stream::Samples, Epoch::new(1));
@@ -172,7 +172,7 @@ fn no_flipped_bit_of_an_index_is_believed() {
         assert_eq!((before.clone(), format!("{sources:?}")), (after, format!("{:?}", found.sources)));
         disk.change(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
     }
-    // A wrong index is recreated.
+    // A wrong index is rebuilt.
     disk.change(&name, 40, |byte| !byte);
     let (log, ..) = open(&disk);
     assert_eq!(index_all(&log), 1);
@@ -197,10 +197,10 @@ fn an_index_is_never_believed_over_its_segment() {
     let (log, recovery, found) = open(&disk);
     assert_eq!(found.histories, count - 2);
     assert!(!recovery.damage.is_empty() && !recovery.holes.is_empty(), "{recovery:?}");
-    // What is damaged never gets an index, so that it is told at every start.
+    // A damaged segment never gets an index, so that every start reports it.
     index_all(&log);
     assert_eq!(open(&disk).1.holes, recovery.holes);
-    // A segment that is gone.
+    // A lost segment.
     disk.remove(&segments[3]).unwrap();
     let (log, recovery, _) = open(&disk);
     assert!(recovery.holes.len() > 1, "{recovery:?}");
@@ -221,7 +221,7 @@ fn with_points(disk: &SimDisk) -> Vec<String> {
     indexes(disk)
 }
 
-/// Changes what an index says; its checksum is right.
+/// Changes an index; its checksum is right.
 fn lie(disk: &SimDisk, name: &str, change: impl FnOnce(&mut SegmentIndex)) {
     let mut index: SegmentIndex = postcard::from_bytes(&disk.bytes(name)[16..]).unwrap();
     assert!(index.points.len() >= 3);
@@ -229,7 +229,7 @@ fn lie(disk: &SimDisk, name: &str, change: impl FnOnce(&mut SegmentIndex)) {
     index.write(disk, &segment_of(name).unwrap()).unwrap();
 }
 
-/// The offsets that a reader gets that begins anew at every `step`-th one, and what it is told of damage.
+/// The offsets that a reader gets that starts again at every `step`-th one, and the damage that it reports.
 fn read_from_everywhere(log: &Log, step: u64) -> (BTreeSet<u64>, Vec<ReadLogError>) {
     let (mut found, mut damage) = (BTreeSet::new(), Vec::new());
     for from in (0..log.durable_end().get()).step_by(step as usize) {
@@ -330,7 +330,7 @@ fn names_of_a_segment_take_no_more_room_than_they_need() {
     };
     let names = index.names.as_ref().unwrap();
     assert!(names.capacity() <= 2 * names.len(), "{} for {}", names.capacity(), names.len());
-    // The control: every batch brings its names, so that the list was longer by far.
+    // The control: every batch brings its names, so that the list was far longer.
     assert!(index.batches as usize > 10 * names.len());
 }
 
@@ -433,7 +433,7 @@ fn a_stretch_is_read_without_what_lies_behind_it() {
     assert!(reader.bytes_read() <= 2 * SMALL.segment_bytes, "{} bytes were read", reader.bytes_read());
 }
 
-/// What operators, agents and the collector have said, each of them in a batch of its own, among samples.
+/// Statements of operators, agents and the collector, each in a batch of its own, among samples.
 fn with_statements(disk: &SimDisk) {
     let (mut press, mut lathe) = (Agent::new("press", Stream::Samples, 1), Agent::new("lathe", Stream::Critical, 2));
     let mut own = Agent::new("collector", Stream::Critical, 3);
@@ -457,7 +457,7 @@ fn with_statements(disk: &SimDisk) {
             batches.push(lathe.of_itself(Body::LifeCycle(LifeCycle::RingReplaced { message: "gone" })));
         }
         batches.extend(said.get(round as usize).map(|said| own.event(Body::LifeCycle(*said))));
-        // Nobody but the collector speaks for others.
+        // Only the collector speaks for other sources.
         batches.push(lathe.of_itself(Body::LifeCycle(LifeCycle::Retired { source: "press", who: "Eve", why: "no" })));
         for bytes in batches {
             log.append(&parse(&bytes), clock(round).wall);

@@ -1,4 +1,4 @@
-//! Makes the indexes and the extracts of finished segments, one after the other, and tells readers what the indexes say.
+//! Builds the indexes and the extracts of finished segments, one after the other, and publishes the indexes to readers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,15 +17,15 @@ use super::segment_index::{self, IndexError, SegmentIndex};
 use crate::log::upkeep::{Indexed, Indexing, UpkeepError};
 use crate::turns::{Commits, Turns};
 
-/// Makes indexes and extracts. It reads what is durable, as any reader does, and the writer never waits for it.
+/// Builds indexes and extracts. It reads durable entries, as any reader does, and the writer never waits for it.
 pub struct Indexer<D> {
     disk: Arc<D>,
     shared: Arc<Shared>,
     /// First offsets of the segments that cannot have an index.
     passed: Vec<u64>,
-    /// Who signs extracts, and with which key; without it there are none.
+    /// Name and key that sign extracts; `None` builds no extracts.
     signer: Option<(SourceId, Identity)>,
-    /// The segments, by their first offsets, whose extracts were looked at.
+    /// The segments, by their first offsets, whose extracts were checked.
     extracted: BTreeMap<u64, Arc<SegmentFile>>,
     turns: Turns,
 }
@@ -36,12 +36,12 @@ impl<D: Disk> Indexer<D> {
         Self { disk, shared, passed: Vec::new(), signer: None, extracted: BTreeMap::new(), turns }
     }
 
-    /// The same, which makes extracts for certificates too: in the collector's name, signed with its key.
+    /// Builds extracts for certificates too: in the collector's name, signed with its key.
     pub fn signing(self, own: SourceId, identity: Identity) -> Self {
         Self { signer: Some((own, identity)), ..self }
     }
 
-    /// Makes what is missing of the next segment.
+    /// Builds the missing files of the next segment.
     pub fn step(&mut self) -> Indexed {
         let shared = Arc::clone(&self.shared);
         self.turns.next();
@@ -77,7 +77,7 @@ impl<D: Disk> Indexer<D> {
         written
     }
 
-    /// Makes the next extract that is missing, of a segment that has its index.
+    /// Builds the next missing extract, of a segment that has its index.
     fn extract(&mut self) -> Indexed {
         let Some(signer) = &self.signer else { return Indexed::UpToDate };
         let is_new = |file: &Arc<SegmentFile>, first: u64| {
@@ -102,7 +102,7 @@ impl<D: Disk> Indexer<D> {
         Indexed::UpToDate
     }
 
-    /// Removes indexes and extracts whose segment is gone, and segments that were not made to their end; gives how many.
+    /// Removes indexes and extracts whose segment is gone, and unfinished segments; returns how many.
     pub fn tidy(&self) -> usize {
         let _tending = self.shared.tend();
         let Ok(files) = self.disk.list() else { return 0 };

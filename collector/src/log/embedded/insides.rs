@@ -1,7 +1,7 @@
-//! What lies where in a segment: the points of the sparse index, and the names.
+//! The content of a segment: the points of the sparse index, and the names.
 //!
-//! The newest segment's are in memory. Those of a finished one lie in its index, beside it; readers load them from there,
-//! and the ones that were used last stay. So a log costs memory by its segments, not by its bytes.
+//! The newest segment's points are in memory. Those of a finished segment are in its index, beside it; readers load
+//! them from there, and the recently used ones stay. So a log costs memory by its segments, not by its bytes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,12 +20,12 @@ use crate::log::marks::{NameHash, Wanted};
 #[derive(Debug)]
 pub(super) struct Inside {
     pub points: Box<[Point]>,
-    /// `None` where nobody knows them.
+    /// `None` where they are unknown.
     names: Option<Box<[NameHash]>>,
 }
 
 impl Inside {
-    /// Of one of which nothing is known but what holds for all of it.
+    /// The inside of a run of which only the summary is known.
     pub fn coarse(whole: Point) -> Self {
         Self { points: Box::new([whole]), names: None }
     }
@@ -34,7 +34,8 @@ impl Inside {
         size_of_val(&*self.points) + self.names.as_ref().map_or(0, |names| size_of_val(&**names))
     }
 
-    /// The offsets from `from` on, up to `end`, that can hold what is wanted: those of the first points in a row that fit.
+    /// The offsets from `from` on, up to `end`, that can hold wanted events: those of the first consecutive points that
+    /// fit.
     pub fn fitting(&self, from: u64, end: u64, wanted: &Wanted) -> Option<Range<u64>> {
         if self.names.as_ref().is_some_and(|names| !wanted.fits_names(names)) {
             return None;
@@ -43,7 +44,7 @@ impl Inside {
     }
 }
 
-/// As [`Inside::fitting`], where names are not known.
+/// As [`Inside::fitting`], where the names are unknown.
 pub(super) fn fitting(points: &[Point], from: u64, end: u64, wanted: &Wanted) -> Option<Range<u64>> {
     let at = points.partition_point(|point| point.offset <= from).max(1) - 1;
     let at = (at..points.len()).find(|at| points[*at].fits(wanted))?;
@@ -57,18 +58,18 @@ pub(super) fn held_names(names: Option<Vec<NameHash>>) -> Option<Box<[NameHash]>
     names.filter(|names| names.len() <= INDEX_NAMES_HELD_MAX).map(Vec::into_boxed_slice)
 }
 
-/// The insides of finished segments that were used last.
+/// The insides of recently used finished segments.
 #[derive(Debug, Default)]
 pub(super) struct Insides {
-    /// The one that was used last is the last one.
+    /// In the order of use, the most recent last.
     loaded: Mutex<VecDeque<(Arc<SegmentFile>, Arc<Inside>)>>,
 }
 
 impl Insides {
-    /// What the index beside a segment says, whose offsets these are; `None` when there is none to be believed.
+    /// Returns the content of the index beside a segment with these offsets; `None` when there is no valid one.
     ///
     /// # Errors
-    /// When the system does not let files be opened, which says nothing about the index.
+    /// When the system cannot open files, which shows nothing about the index.
     pub fn of<D: Disk>(
         &self,
         disk: &D,
@@ -78,7 +79,7 @@ impl Insides {
         if let Some(known) = self.used(file) {
             return Ok(Some(known));
         }
-        // Others read meanwhile what they have at hand.
+        // The lock is free meanwhile: other readers use the loaded insides.
         let Some(index) = SegmentIndex::load(disk, file, offsets)? else { return Ok(None) };
         let (points, names) = (index.points.into_boxed_slice(), index.names.map(Vec::into_boxed_slice));
         let inside = Arc::new(Inside { points, names });
@@ -86,7 +87,7 @@ impl Insides {
         Ok(Some(inside))
     }
 
-    /// What was loaded of a segment does not count any more.
+    /// Drops the loaded inside of a segment.
     pub fn forget(&self, file: &Arc<SegmentFile>) {
         self.loaded().retain(|(known, _)| !Arc::ptr_eq(known, file));
     }
@@ -155,7 +156,7 @@ mod tests {
             let bytes: usize = insides.loaded().iter().map(|(_, inside)| inside.bytes()).sum();
             let kept = insides.loaded().len();
             assert!(kept <= POINTS_CACHE_SEGMENTS_MAX && (bytes <= POINTS_CACHE_BYTES || kept == 1), "{kept}, {bytes}");
-            // The control: there was more than that.
+            // The control: more were loaded than the cache holds.
             assert!(segments > POINTS_CACHE_SEGMENTS_MAX || segments * inside().bytes() > POINTS_CACHE_BYTES);
             assert_eq!(insides.used(&files[0]).is_some(), kept > 1, "it is used again and again");
             insides.forget(&files[0]);

@@ -1,4 +1,4 @@
-//! Looking at a log's files without opening it for writing: `log info|dump`.
+//! Reading a log's files without opening the log for writing: `log info|dump`.
 //!
 //! A log that a collector is writing may show an unfinished write at its end.
 
@@ -33,9 +33,9 @@ pub struct SegmentReport {
     /// The first offset after its last batch.
     #[serde(serialize_with = "crate::whole::offset")]
     pub end: Offset,
-    /// Batches that count in it.
+    /// Number of batches that count in it.
     pub batches: u64,
-    /// Those of them whose samples retention has removed.
+    /// Number of these whose samples retention has removed.
     pub emptied: u64,
 }
 
@@ -46,15 +46,15 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// The first offset after the last batch.
     pub end: Offset,
-    /// Batches.
+    /// Number of batches in it.
     pub batches: u64,
-    /// An unfinished write at the end.
+    /// Whether an unfinished write is at the end.
     pub torn: bool,
-    /// Offsets that were there once and cannot be read.
+    /// Offsets that were durable once and cannot be read.
     pub holes: Vec<Hole>,
-    /// Everything that is not as it was written.
+    /// All damaged ranges of the files.
     pub damage: Vec<Damage>,
-    /// Batches that are whole and not what they should be; only [`crate::certificate::verify`] looks for them.
+    /// Whole batches that fail a check; only [`crate::certificate::verify`] looks for them.
     pub suspects: Vec<Suspect>,
     /// Whole batches that do not count; only [`crate::certificate::verify`] looks for them.
     pub uncounted: Vec<Uncounted>,
@@ -65,48 +65,48 @@ pub struct Report {
 pub struct Uncounted {
     /// The file.
     pub file: String,
-    /// How many.
+    /// The number of such batches.
     pub batches: u64,
-    /// Whether one of them was written behind something that was durable: no write that failed has left it.
+    /// Whether one of them follows something durable, so that no failed write can have left it.
     pub was_durable: bool,
 }
 
 impl Report {
-    /// Batches whose samples retention has removed.
+    /// The number of batches whose samples retention has removed.
     pub fn emptied(&self) -> u64 {
         self.segments.iter().map(|segment| segment.emptied).sum()
     }
 
-    /// Whether every byte is as it was written, and nothing was found to be wrong with a batch.
+    /// Whether the files are undamaged, and no batch fails a check.
     pub fn is_sound(&self) -> bool {
         let whole = !self.torn && self.holes.is_empty() && self.damage.is_empty();
         whole && self.suspects.is_empty() && !self.has_lost_batches()
     }
 
-    /// Whether there are batches in its files that counted once and do not any more; or none counts where there are some.
+    /// Whether its files have batches that counted once and do not any more; or have batches of which none counts.
     pub fn has_lost_batches(&self) -> bool {
         self.uncounted.iter().any(|uncounted| uncounted.was_durable || self.batches == 0)
     }
 }
 
-/// A batch that is whole and cannot be proved.
+/// A whole batch that fails a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Suspect {
     /// Its offset.
     #[serde(serialize_with = "crate::whole::offset")]
     pub offset: Offset,
-    /// Whose it says it is.
+    /// The source that it names.
     pub source: SourceId,
-    /// What is wrong with it.
+    /// The check that it fails.
     pub why: Doubt,
 }
 
-/// Segments, offsets, and damage: everything that checksums tell.
+/// Reports segments, offsets, and damage, as far as checksums show them.
 pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
     look(disk, &mut |_, _| {})
 }
 
-/// Whole entries of its segments that do not count, because a later segment begins before them. A write that failed leaves
+/// Whole entries of its segments that do not count, because a later segment begins before them. A failed write leaves
 /// such entries, and none of them was written when a later offset was durable already.
 pub(crate) fn uncounted<D: Disk>(disk: &D, report: &Report) -> Result<Vec<Uncounted>, OpenError> {
     let (survey, mut bytes, mut all) = (survey(disk)?, Vec::new(), Vec::new());
@@ -128,12 +128,12 @@ pub(crate) fn uncounted<D: Disk>(disk: &D, report: &Report) -> Result<Vec<Uncoun
     Ok(all)
 }
 
-/// The oldest offset that there is: beyond zero where retention, or somebody else, has removed the beginning.
+/// The oldest offset; above zero where retention, or someone else, has removed the beginning.
 pub fn first<D: Disk>(disk: &D) -> Result<Offset, OpenError> {
     Ok(survey(disk)?.segments.first().map_or(Offset::ZERO, |segment| Offset::new(segment.first)))
 }
 
-/// Gives every batch that counts, in order.
+/// Passes every batch that counts to `each`, in order.
 pub fn dump<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Result<Report, OpenError> {
     look(disk, each)
 }

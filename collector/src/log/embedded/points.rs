@@ -1,4 +1,4 @@
-//! The points of a segment's sparse index: what lies from one entry up to the next point.
+//! The points of a segment's sparse index: each covers the entries up to the next point.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub enum TimeKind {
     Event,
 }
 
-/// One point of the sparse index, and what lies from there up to the next one.
+/// One point of the sparse index, with a summary of the entries up to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Point {
     pub offset: u64,
@@ -52,7 +52,7 @@ impl Point {
         Self { offset: head.ordinal, position, ingest_min, ingest_max, event_min, event_max, marks }
     }
 
-    /// Takes in what lies right behind it.
+    /// Adds the summary of the entries right behind it.
     pub fn join(&mut self, next: &Self) {
         self.ingest_min = self.ingest_min.min(next.ingest_min);
         self.ingest_max = self.ingest_max.max(next.ingest_max);
@@ -61,7 +61,7 @@ impl Point {
         self.marks = self.marks.with(next.marks);
     }
 
-    /// All of them as one.
+    /// All points as one.
     pub fn whole(points: &[Self]) -> Self {
         let (mut whole, rest) = points.split_first().map(|(first, rest)| (*first, rest)).expect("no run is empty");
         rest.iter().for_each(|point| whole.join(point));
@@ -81,7 +81,7 @@ impl Point {
 }
 
 impl Point {
-    /// The points of what can be read of a damaged segment, by the heads of its entries.
+    /// The points of the readable entries of a damaged segment, by their heads.
     pub fn readable<D: Disk>(disk: &D, file: &SegmentFile, offsets: Range<u64>) -> Vec<Self> {
         let (mut bytes, mut points, mut at) = (Vec::new(), Vec::new(), offsets.start);
         if read_whole(disk, &file.name, SEGMENT_BYTES_MAX, &mut bytes).is_err() {

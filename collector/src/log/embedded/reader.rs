@@ -1,4 +1,4 @@
-//! Reading what is durable.
+//! Reading durable entries.
 
 use std::io;
 use std::ops::Range;
@@ -29,18 +29,18 @@ pub struct Chunk<'s> {
 }
 
 impl<'s> Chunk<'s> {
-    /// The entries. The first one holds the offset that was asked for, or is the first after a hole; each of the others
-    /// begins where the one before it ends.
+    /// The entries. The first one holds the requested offset, or is the first after a hole; each of the others begins
+    /// where the one before it ends.
     pub fn entries(&self) -> impl Iterator<Item = &Entry<'s>> {
         self.entries.iter()
     }
 
-    /// Where to read on: the first offset after the last entry.
+    /// The offset to continue at: the first one after the last entry.
     pub fn next(&self) -> Offset {
         self.next
     }
 
-    /// Whether there is nothing durable at or after the offset yet.
+    /// Whether no durable entry is at or after the offset yet.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -53,22 +53,22 @@ impl<'s> Chunk<'s> {
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The disk failed.
+    /// The disk refused to be read.
     #[error("reading {file} failed: {error}")]
     Disk {
         /// The file's name.
         file: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
-    /// The disk gives back something else than what was there when the log was opened or written.
+    /// The disk returns other bytes than were written.
     #[error("{file} is damaged: the events from offset {first} up to {end} cannot be read; reading may go on at {end}")]
     Corrupt {
         /// The file's name.
         file: String,
         /// The first offset that cannot be read.
         first: Offset,
-        /// Where to read on.
+        /// The offset to continue at.
         end: Offset,
     },
 }
@@ -78,22 +78,22 @@ fn not_opened(error: io::Error) -> ReadError {
     ReadError::Disk { file: "an index of the log".to_owned(), error }
 }
 
-/// Whether an entry with this head has the event of this offset.
+/// Whether an entry with this head holds this offset.
 fn holds(head: &EntryHead, offset: u64) -> bool {
     (head.ordinal..head.end_ordinal()).contains(&offset)
 }
 
-/// What a reader has at hand: the file that it read last, and where in it which offset comes next, once it has read there.
+/// A reader's open file, and the position in it of the offset that comes next, once it has read there.
 struct Hand<F> {
     about: Arc<SegmentFile>,
     file: F,
     stopped: Option<(u64, u64)>,
 }
 
-/// A place, and its file in hand.
+/// The result of a lookup, and its open file.
 type Reached<'r, F> = (Place, MutexGuard<'r, Option<Hand<F>>>);
 
-/// Reads what is durable, from any offset, as often as it likes. Clones are independent: each has its own open file.
+/// Reads durable entries, from any offset, as often as it likes. Clones are independent: each has its own open file.
 pub struct LogReader<D: Disk> {
     disk: Arc<D>,
     shared: Arc<Shared>,
@@ -114,17 +114,17 @@ impl<D: Disk> LogReader<D> {
         Self { disk, shared, hand: Mutex::new(None), read: AtomicU64::new(0), own: None }
     }
 
-    /// The same reader, which knows the name under which the collector itself writes.
+    /// The same reader, with the collector's name as a source.
     pub fn of_collector(self, own: SourceId) -> Self {
         Self { own: Some(own), ..self }
     }
 
-    /// The name under which the collector itself writes, if it was told.
+    /// The collector's name as a source, if it was set.
     pub fn own(&self) -> Option<SourceId> {
         self.own
     }
 
-    /// The next offsets from `from` on that can hold what is wanted, as far as the indexes tell; `None` when no durable
+    /// The next offsets from `from` on that can hold wanted events, as far as the indexes show; `None` when no durable
     /// ones can.
     pub fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
         let range = self.shared.stretch(&*self.disk, from.get(), wanted)?;
@@ -146,13 +146,13 @@ impl<D: Disk> LogReader<D> {
         self.shared.bytes_read()
     }
 
-    /// Whole entries from the one that holds `from`, up to `bytes_max` bytes of them and at least one. `scratch` is
-    /// what they are read into. The chunk is empty when nothing durable is there yet.
+    /// Whole entries from the one that holds `from`, up to `bytes_max` bytes of them and at least one. They are read
+    /// into `scratch`. The chunk is empty when no durable entry is there yet.
     pub fn read<'s>(&self, from: Offset, bytes_max: usize, scratch: &'s mut Vec<u8>) -> Result<Chunk<'s>, ReadError> {
         self.read_until(from, Offset::new(u64::MAX), bytes_max, scratch)
     }
 
-    /// As [`LogReader::read`], and nothing from the index's first point at or after `until` on.
+    /// As [`LogReader::read`], but stops at the index's first point at or after `until`.
     pub fn read_until<'s>(
         &self,
         from: Offset,
@@ -190,7 +190,7 @@ impl<D: Disk> LogReader<D> {
             entries.push(entry);
         }
         if entries.is_empty() {
-            // A whole head still tells how far its damaged batch goes.
+            // A whole head still has the length of its damaged batch.
             return Err(match head.filter(|head| holds(head, place.wanted)) {
                 Some(head) => self.corrupt_up_to(&place, head.end_ordinal()),
                 None => self.corrupt(&place, place.wanted),
@@ -200,7 +200,7 @@ impl<D: Disk> LogReader<D> {
         Ok(Chunk { entries, next: Offset::new(next) })
     }
 
-    /// What certificates need of the log, by the extracts beside its segments. `own` is the collector's name.
+    /// The extracts beside the log's segments, for certificates. `own` is the collector's name.
     pub(crate) fn extracts(&self, own: &SourceId) -> Result<Beside<'_, D>, OpenError> {
         Beside::load(&*self.disk, own, self.durable_end())
     }
@@ -224,13 +224,13 @@ impl<D: Disk> LogReader<D> {
         Offset::new(self.shared.durable_end())
     }
 
-    /// The first offset that there is; the durable end when there is none.
+    /// The oldest offset; the durable end when the log is empty.
     pub fn first(&self) -> Offset {
         Offset::new(self.shared.first())
     }
 
-    /// The offset of the first batch that has something of `time` or later; the durable end when none has. Batches
-    /// after it may have earlier times: clocks differ and step.
+    /// The offset of the first batch with an event of `time` or later; the durable end when none has one. Batches after
+    /// it may have earlier times: clocks differ and step.
     pub fn seek_time(&self, kind: TimeKind, time: Timestamp) -> Result<Offset, ReadError> {
         let end = self.durable_end();
         let found = self.shared.point_at_time(&*self.disk, kind, time).map_err(not_opened)?;
@@ -240,7 +240,7 @@ impl<D: Disk> LogReader<D> {
             let chunk = match self.read(at, INDEX_EVERY_BYTES as usize, &mut scratch) {
                 Ok(chunk) => chunk,
                 Err(ReadError::Corrupt { .. }) if self.mend_index(at) => continue,
-                // Whatever was there cannot be read; whoever reads from here on is told so.
+                // The damaged entries may have held it; a reader that starts here gets the error.
                 Err(ReadError::Corrupt { .. }) => return Ok(at),
                 Err(error) => return Err(error),
             };
@@ -256,7 +256,7 @@ impl<D: Disk> LogReader<D> {
         Ok(end)
     }
 
-    /// The first offset behind everything that was ingested before `time`. What is before it may have later times: the
+    /// The first offset behind everything that was ingested before `time`. Entries before it may have later times: the
     /// collector's clock may have been set back.
     pub fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadError> {
         let found = self.shared.last_before(&*self.disk, time).map_err(not_opened)?;
@@ -272,7 +272,7 @@ impl<D: Disk> LogReader<D> {
                     at = chunk.next();
                 }
                 Err(ReadError::Corrupt { .. }) if self.mend_index(at) => continue,
-                // Whoever reads up to there is told of it.
+                // A reader of the range up to there gets the error.
                 Err(ReadError::Corrupt { end: hole_end, .. }) => (at, end) = (hole_end, hole_end),
                 Err(error) => return Err(error),
             }
@@ -280,33 +280,33 @@ impl<D: Disk> LogReader<D> {
         Ok(end)
     }
 
-    /// Makes the index of the segment that holds `offset` anew, when readers have it from a file and nobody has done so
-    /// before: what cannot be read may be where that file does not say. Tells whether it is worth to try again. Blocks for
-    /// as long as a segment is read.
+    /// Rebuilds the index of the segment that holds `offset`, if readers have it from a file and it was not rebuilt
+    /// yet: unreadable entries may be elsewhere than that file claims. Returns whether to try again. Blocks for as long
+    /// as a segment is read.
     pub fn mend_index(&self, offset: Offset) -> bool {
         let _tending = self.shared.tend();
         let Some((file, offsets)) = self.shared.told_by_file(offset.get()) else { return false };
         let first = offsets.start;
         match SegmentIndex::derive(&*self.disk, &file, first, offsets.end) {
             Ok(index) => {
-                // Without it the next start reads the segment, or is misled and comes here again. The points stay in
-                // memory: whoever comes here again finds that this was done.
+                // Without the file the next start reads the segment, or uses a wrong index and comes here again. The
+                // points stay in memory: a second call finds that the index was rebuilt.
                 let _ = index.write(&*self.disk, &file.name);
                 self.shared.looked_into(index);
                 true
             }
             Err(_) => {
                 self.look_for_damage(&file, offsets.clone());
-                // The next start is to read the segment and tell of its damage.
+                // The next start must read the segment and report its damage.
                 let _ = self.disk.remove(&segment_index::name(&file.name));
                 self.shared.doubt(first, Point::readable(&*self.disk, &file, offsets));
-                // Now it is known where what can be read lies.
+                // Now the index locates the readable entries.
                 true
             }
         }
     }
 
-    /// Reports what could not be read, so that the collector's log, its health and an event tell of it.
+    /// Reports damage, for the collector's log, its health and an event.
     pub fn report_damage(&self, error: &ReadError) {
         let ReadError::Corrupt { file, first, end } = error else { return };
         if self.shared.is_damage_known(*first) {
@@ -321,7 +321,7 @@ impl<D: Disk> LogReader<D> {
         }
     }
 
-    /// Reports what is missing of a segment, by what its index said while it was whole.
+    /// Reports the missing ranges of a segment, by its index from when it was whole.
     fn look_for_damage(&self, file: &Arc<SegmentFile>, offsets: Range<u64>) {
         let (first, end) = (offsets.start, offsets.end);
         let len = self.disk.open(&file.name).and_then(|file| file.len()).unwrap_or(0);
@@ -330,10 +330,10 @@ impl<D: Disk> LogReader<D> {
         found.into_iter().for_each(|damage| self.shared.damaged(damage));
     }
 
-    /// Where to begin reading, and its file, taken in hand unless it is there already; `None` past the log's end.
+    /// Finds where to begin reading, and opens the file unless it is open already; `None` past the log's end.
     fn reach(&self, from: Offset, until: Offset) -> Result<Option<Reached<'_, D::File>>, ReadError> {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
-        // A file that is opened by its name must be the one that the place is in.
+        // The name must still lead to the file that the lookup found.
         let _names = self.shared.fixed_names();
         let place = self.shared.place(&*self.disk, from.get(), until.get()).map_err(not_opened)?;
         let Some(place) = place else { return Ok(None) };
@@ -347,7 +347,7 @@ impl<D: Disk> LogReader<D> {
     }
 
     /// The position of the entry that holds the wanted offset. It begins less than [`INDEX_EVERY_BYTES`] after the
-    /// index's point, and heads lead to it.
+    /// index's point; the heads in between lead to it.
     fn walk_to(&self, place: &Place, hand: &Hand<D::File>, scratch: &mut Vec<u8>) -> Result<u64, ReadError> {
         if place.offset == place.wanted {
             return Ok(place.position);

@@ -1,4 +1,4 @@
-//! What a start found in the log's directory, and mended.
+//! What a start found in the log's directory, and repaired.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::limits::COMMIT_PART_BYTES_MAX;
 use crate::log::history::Rebuild;
 use crate::log::report::Recovery;
 
-/// Bytes that are written again at once.
+/// Bytes that are rewritten at once.
 const PIECE_BYTES: u64 = 64 * 1024;
 
 /// The segment that is being written.
@@ -27,11 +27,11 @@ pub(super) struct Active<F> {
     pub about: Arc<SegmentFile>,
     /// Its length.
     pub len: u64,
-    /// Where the next entry goes.
+    /// The position of the next entry.
     pub at: u64,
 }
 
-/// What opening found out, for the log to go on from.
+/// The state that opening found, from which the log continues.
 pub(super) struct Opened<F> {
     pub log_id: LogId,
     pub term: u64,
@@ -41,15 +41,15 @@ pub(super) struct Opened<F> {
     pub active: Option<Active<F>>,
 }
 
-/// What a start reads of the segments that a later one follows, and to whom it passes what it finds.
+/// How a start reads the segments before the newest one, and which callback takes the result.
 pub(super) enum Reads<'r> {
     /// Every batch.
     Everything(&'r mut dyn FnMut(&EntryHead, &Batch<'_>)),
-    /// Their indexes, where there are any to be believed; else every batch.
+    /// Their indexes, where valid ones exist; else every batch.
     Indexes(&'r mut dyn Rebuild),
 }
 
-/// What the walk fills.
+/// Collects the results of the walk.
 struct Found<'d, 'r, D> {
     disk: &'d D,
     reads: Reads<'r>,
@@ -79,7 +79,7 @@ impl<D: Disk> Visit for Found<'_, '_, D> {
     }
 }
 
-/// Reads everything that no index vouches for, and makes the log's end safe to go on from.
+/// Reads everything that no index covers, and makes the log's end safe to continue from.
 pub(super) fn open<D: Disk>(
     disk: &D,
     entropy: &mut dyn FnMut() -> u64,
@@ -101,8 +101,8 @@ pub(super) fn open<D: Disk>(
     if let Some(last) = runs.last() {
         write_again(disk, &last.file.name, last.stop)?;
     }
-    // The newest header may be what kept the leftovers of a failed commit from counting: what one start has decided must
-    // not be decided otherwise by the next.
+    // The newest header may be what kept the leftovers of a failed commit from counting: the next start must decide the
+    // same as this one.
     if let Some(newest) = survey.segments.last() {
         write_again(disk, &newest.file.name, SEGMENT_HEADER_LEN as u64)?;
     }
@@ -129,7 +129,7 @@ pub(super) fn open<D: Disk>(
 /// The last segment, when it can be continued.
 fn reopen<D: Disk>(disk: &D, survey: &Survey, log_end: LogEnd) -> Result<Option<Active<D::File>>, OpenError> {
     let (LogEnd::Clean(at), Some(segment)) = (log_end, survey.segments.last()) else { return Ok(None) };
-    // One without entries or header is not worth the question whether its header is on disk.
+    // A segment without entries or header is not continued: its header may not be on disk.
     if segment.begun.is_none() || at.get() <= SEGMENT_HEADER_LEN as u64 {
         return Ok(None);
     }
@@ -138,11 +138,11 @@ fn reopen<D: Disk>(disk: &D, survey: &Survey, log_end: LogEnd) -> Result<Option<
     Ok(Some(Active { file, about: Arc::clone(&segment.file), len: segment.len, at: at.get() }))
 }
 
-/// Writes what the last sync may have covered once more, as it is, and syncs.
+/// Rewrites unchanged what the last sync may have covered, and syncs.
 ///
-/// A process that died between write and sync leaves entries that can be read and are not on disk. After a sync that
-/// failed the kernel may even take them for written, so that another sync alone does nothing. They count from now on (a
-/// sender is told "already there"), so that they must be as durable as all others.
+/// A process that died between write and sync leaves entries that can be read and are not on disk. After a failed sync
+/// the kernel may even take them for written, so that a second sync alone does nothing. They count from now on (their
+/// sender gets an ack for them as duplicates), so that they must be as durable as all others.
 fn write_again<D: Disk>(disk: &D, name: &str, stop: u64) -> Result<(), OpenError> {
     const WINDOW: u64 = (COMMIT_PART_BYTES_MAX + entry_len(BATCH_BYTES_MAX)) as u64;
     let failed = |error| OpenError::disk(&format!("making the end of {name} durable"), error);
@@ -155,7 +155,7 @@ fn write_again<D: Disk>(disk: &D, name: &str, stop: u64) -> Result<(), OpenError
     for at in std::iter::once(0).chain((from..to).step_by(PIECE_BYTES as usize)) {
         let piece = if at == 0 { SEGMENT_HEADER_LEN as u64 } else { PIECE_BYTES.min(to - at) };
         let piece = &mut bytes[..piece as usize];
-        // What cannot be read was told as damage.
+        // An unreadable piece was reported as damage.
         if file.read_at(piece, at).is_ok() {
             file.write_at(piece, at).map_err(failed)?;
         }

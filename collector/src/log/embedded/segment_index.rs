@@ -1,4 +1,4 @@
-//! The index of one finished segment: a file beside it, derived from the segment's bytes and from nothing else.
+//! The index of one finished segment: a file beside it, derived from the segment's bytes alone.
 //!
 //! ```text
 //! 0        8            12      16
@@ -8,11 +8,11 @@
 //! ```
 //!
 //! Only a sound segment has one: its entries follow each other without a hole from its first offset up to the one that
-//! the next segment begins with. A damaged segment is read at every start, so that its damage is told at every start.
+//! the next segment begins with. Every start reads a damaged segment, so that every start reports its damage.
 //!
-//! An index is believed as far as the segment bears it out: the same header, the same length, and at the place of the
-//! last entry an entry that ends with the segment's last offset. What has rotted in between is found by those who read it
-//! and by `log verify`, which reads everything and no index.
+//! An index counts as far as the segment confirms it: the same header, the same length, and at the position of the last
+//! entry an entry that ends with the segment's last offset. Damage in between is found by readers of that range and by
+//! `log verify`, which reads everything and no index.
 
 use std::io;
 use std::ops::Range;
@@ -39,17 +39,17 @@ const HEAD_LEN: usize = 16;
 pub(super) struct SegmentIndex {
     pub log_id: [u8; 16],
     pub generation: u64,
-    /// The segment's length.
+    /// The segment's length in bytes.
     pub len: u64,
-    /// Its first offset, and the first one after it.
+    /// Its first offset, and its exclusive end.
     pub first: u64,
     pub end: u64,
-    /// Where its last entry begins and ends.
+    /// The positions in the file where its last entry begins and ends.
     pub last: u64,
     pub stop: u64,
     pub batches: u64,
     pub points: Vec<Point>,
-    /// All machines and sources in it, in order; `None` when there are too many to tell.
+    /// All machines and sources in it, in order; `None` when there are too many to list.
     pub names: Option<Vec<NameHash>>,
     pub history: History,
 }
@@ -57,7 +57,7 @@ pub(super) struct SegmentIndex {
 /// Why a segment has no index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// It is damaged, which is told at every start.
+    /// It is damaged, which every start reports.
     #[error("{0} is not as it was written; it is read whole at every start")]
     Unsound(String),
     /// The disk refuses.
@@ -65,7 +65,7 @@ pub enum IndexError {
     Disk {
         /// The index's file.
         name: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
 }
@@ -75,7 +75,7 @@ pub(super) fn name(segment: &str) -> String {
     format!("{}.idx", segment.strip_suffix(".seg").unwrap_or(segment))
 }
 
-/// The name of the segment that a file would be the index of.
+/// The name of the segment whose index this file would be.
 pub(super) fn segment_of(name: &str) -> Option<String> {
     Some(format!("{}.seg", name.strip_suffix(".idx")?))
 }
@@ -86,7 +86,7 @@ impl SegmentIndex {
         read_sound(disk, file, first, end).and_then(|segment| Self::of(&segment, file))
     }
 
-    /// Looks into a segment.
+    /// Derives the index from a sound segment.
     pub fn of<F: DiskFile>(segment: &SoundSegment<F>, file: &SegmentFile) -> Result<Self, IndexError> {
         let mut index = Self::begin(&segment.header, segment.len());
         let mut names = Vec::new();
@@ -130,7 +130,7 @@ impl SegmentIndex {
         }
     }
 
-    /// Writes the index beside its segment. What was there before is wrong, or was not finished.
+    /// Writes the index beside its segment. It replaces a file that is wrong or unfinished.
     pub fn write<D: Disk>(&self, disk: &D, segment: &str) -> Result<(), IndexError> {
         let name = name(segment);
         let body = postcard::to_stdvec(self).expect("a growing buffer takes any index");
@@ -151,16 +151,16 @@ impl SegmentIndex {
         written.map_err(|error| IndexError::Disk { name, error })
     }
 
-    /// Reads the index of a segment, and holds it against the segment; `None` when there is none to be believed.
+    /// Reads the index of a segment, and checks it against the segment; `None` when there is no valid one.
     pub fn read<D: Disk>(disk: &D, file: &Arc<SegmentFile>, len: u64, first: u64, end: u64) -> Option<Self> {
         let index = Self::parse(&read_file(disk, &name(&file.name))?)?;
         (index.is_of(file, len, first, end) && index.ends_as_told(disk, file)).then_some(index)
     }
 
-    /// Reads the index of a segment that was held against it before; `None` when there is none to be believed any more.
+    /// Reads the index of a segment, checked against it before; `None` when there is no valid one any more.
     ///
     /// # Errors
-    /// When the system does not let files be opened, which says nothing about the index.
+    /// When the system cannot open files, which shows nothing about the index.
     pub fn load<D: Disk>(disk: &D, file: &SegmentFile, offsets: &Range<u64>) -> io::Result<Option<Self>> {
         let found = match disk.open(&name(&file.name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -187,7 +187,7 @@ impl SegmentIndex {
         rest.is_empty().then_some(index)
     }
 
-    /// What readers rely on, whatever wrote the file.
+    /// The invariants that readers rely on, whatever wrote the file.
     fn is_consistent(&self) -> bool {
         let in_order = |pair: &[Point]| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position;
         let spans = self.points.windows(2).all(in_order)
@@ -201,7 +201,7 @@ impl SegmentIndex {
         spans && self.first < self.end && self.last < self.stop && self.stop <= self.len
     }
 
-    /// Whether the segment's last entry is where the index says, and ends with the last offset.
+    /// Whether the segment's last entry is where the index has it, and ends with the last offset.
     fn ends_as_told<D: Disk>(&self, disk: &D, file: &SegmentFile) -> bool {
         let mut bytes = vec![0; (self.stop - self.last).min(SEGMENT_BYTES_MAX) as usize];
         let read = disk.open(&file.name).and_then(|file| file.read_at(&mut bytes, self.last));

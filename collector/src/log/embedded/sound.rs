@@ -1,5 +1,5 @@
-//! A finished segment that is as it was written: its entries follow each other without a hole from its first offset up
-//! to the one that the next segment begins with.
+//! A finished segment without damage: its entries follow each other without a hole from its first offset up to the one
+//! that the next segment begins with.
 
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
@@ -8,7 +8,7 @@ use afferent_protocol::segment::{Entry, Head, SEGMENT_HEADER_LEN, SegmentHeader}
 use super::files::{self, SegmentFile};
 use super::window::Window;
 
-/// A sound segment. Its entries are read when they are asked for: it is never in memory as a whole.
+/// A sound segment. Its entries are read on demand: it is never in memory as a whole.
 #[derive(Debug)]
 pub(super) struct SoundSegment<F> {
     pub header: SegmentHeader,
@@ -18,8 +18,8 @@ pub(super) struct SoundSegment<F> {
 }
 
 impl<F: DiskFile> SoundSegment<F> {
-    /// Looks through a whole segment, whose offsets are `first` up to `end`, in the file that has `name` now; `None` when
-    /// it is not sound.
+    /// Checks a whole segment, whose offsets are `first` up to `end`, in the file that has `name` now; `None` when it
+    /// is not sound.
     pub fn read<D: Disk<File = F>>(disk: &D, name: &str, file: &SegmentFile, first: u64, end: u64) -> Option<Self> {
         let opened = disk.open(name).ok()?;
         let len = opened.len().ok().filter(|len| *len <= SEGMENT_BYTES_MAX)?;
@@ -38,7 +38,7 @@ impl<F: DiskFile> SoundSegment<F> {
         self.len
     }
 
-    /// Passes its entries on, in order, and where each begins; `None` when one of them cannot be read any more.
+    /// Passes its entries to `take`, in order, each with its position; `None` when one of them cannot be read any more.
     pub fn each(&self, take: &mut dyn FnMut(u64, &Entry<'_>)) -> Option<()> {
         let (mut window, seed) = (Window::new(&self.file, self.len), self.header.seed());
         let (mut at, mut next) = (SEGMENT_HEADER_LEN as u64, self.header.first_ordinal);

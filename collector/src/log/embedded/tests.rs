@@ -94,7 +94,7 @@ fn a_reader_sees_nothing_before_its_commit() {
     let mut scratch = Vec::new();
     assert!(reader.read(Offset::ZERO, 1000, &mut scratch).unwrap().is_empty());
     assert_eq!(reader.durable_end(), Offset::ZERO);
-    // The create, the header, its sync, the directory; then the write has come through, and the sync fails.
+    // The create, the header, its sync, the directory; then the write succeeds, and the sync fails.
     disk.fails_in(Some(5));
     assert!(log.commit().is_err());
     assert!(reader.read(Offset::ZERO, 1000, &mut scratch).unwrap().is_empty());
@@ -123,7 +123,7 @@ fn a_write_that_did_not_finish_is_dropped_and_its_offsets_are_given_anew() {
     let disk = SimDisk::of_seed(1);
     let written = filled(&disk, 5, 3);
     let name = disk.names().remove(0);
-    // The last batch's body, as if one sector of it had not come to the disk.
+    // The last batch's body, as if one sector of it had not reached the disk.
     let report = info(&disk).unwrap();
     let last = SEGMENT_HEADER_LEN + report.segments[0].used_bytes as usize - 8;
     disk.change(&name, last, |byte| byte ^ 0xFF);
@@ -313,7 +313,7 @@ fn foreign_files_are_left_alone() {
     assert_eq!((open(&disk).2, disk.names().len()), (written, 2));
 }
 
-/// Commits with failures and power cuts; gives why it contradicts the promise, if it does.
+/// Commits with failures and power cuts; returns how the log contradicts the promise, if it does.
 fn ordeal(seed: u64, steps: &[(u8, u8)], lies: bool) -> Result<(), String> {
     let mut disk = SimDisk::of_seed(seed);
     if lies {
@@ -321,7 +321,7 @@ fn ordeal(seed: u64, steps: &[(u8, u8)], lies: bool) -> Result<(), String> {
     }
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let (mut log, ..) = open(&disk);
-    // What must be there; and what commits that failed since then had, one of which may be there in part.
+    // The batches that must be there; and those of the failed commits since then, one of which may be there in part.
     let mut durable: Vec<(u64, Header)> = Vec::new();
     let mut failed: Vec<Vec<(u64, Header)>> = Vec::new();
     for (batches, fate) in steps {

@@ -11,7 +11,7 @@ use super::index::Shared;
 use super::{extract, segment_index};
 use crate::log::upkeep::{Segment, Trimmed, Trimming, UpkeepError, Usage};
 
-/// Removes segments. It lives on a thread of its own, and the writer never waits for it.
+/// Removes segments. It runs on a thread of its own, and the writer never waits for it.
 pub struct Trimmer<D> {
     disk: Arc<D>,
     shared: Arc<Shared>,
@@ -22,7 +22,7 @@ impl<D: Disk> Trimmer<D> {
         Self { disk, shared }
     }
 
-    /// What there is.
+    /// The size of the log on its disk.
     ///
     /// # Errors
     /// When the disk does not list its files.
@@ -40,22 +40,22 @@ impl<D: Disk> Trimmer<D> {
         Ok(Usage { segments: segments.collect(), bytes: files.iter().map(|(_, bytes)| bytes).sum() })
     }
 
-    /// Removes all segments that end at or before an offset, oldest first. Readers that are in the middle of one go on to
-    /// its end. That this was to be is in the log before it is called.
+    /// Removes all segments that end at or before an offset, oldest first. Readers in one of them continue to its end.
+    /// The log records the removal before the call.
     ///
     /// # Errors
-    /// When the disk refuses: what is left is removed by the next call.
+    /// When the disk refuses: the next call removes the rest.
     pub fn remove_before(&self, until: Offset) -> Result<Trimmed, OpenError> {
         let _tending = self.shared.tend();
         self.shared.forget_before(until.get());
         let mut trimmed = Trimmed::default();
-        // Those too in which nothing counts.
+        // Including segments in which no offset counts.
         let gone = survey(&*self.disk)?.segments.into_iter().filter(|segment| segment.limit <= until.get());
         for segment in gone {
             let name = &segment.file.name;
             let index = segment_index::name(name);
             self.disk.remove(name).map_err(|error| OpenError::disk(&format!("removing {name}"), error))?;
-            // It may not have been made yet; what is left behind is tidied away by the next start.
+            // It may not exist yet; the next start removes leftovers.
             let _ = self.disk.remove(&index);
             let _ = self.disk.remove(&extract::name(name));
             trimmed.segments += 1;

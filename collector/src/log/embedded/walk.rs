@@ -1,4 +1,4 @@
-//! One walk over everything that counts, for opening and for verifying alike.
+//! One walk over all entries that count, for opening and for verifying.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use super::found::OpenError;
 use super::window::Window;
 use crate::log::report::{Damage, Hole};
 
-/// Damage is told one by one up to this many times; the rest is only in the holes.
+/// The number of damaged ranges that are listed one by one; the rest shows only as holes.
 const DAMAGE_TOLD_MAX: usize = 1000;
 
-/// How the newest segment ends.
+/// State of the newest segment's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LogEnd {
-    /// In whole entries, and nothing but zeros behind them: it can be continued here.
+    /// Whole entries, and nothing but zeros behind them: the log can continue here.
     Clean(Position),
-    /// Otherwise: the log goes on in a new segment.
+    /// Anything else: the log continues in a new segment.
     Ragged,
 }
 
-/// What a walk found beside the entries.
+/// The results of a walk beside the entries.
 #[derive(Debug)]
 pub(super) struct Walked {
-    /// Where the log goes on.
+    /// The offset where the log continues.
     pub end: u64,
     pub log_end: LogEnd,
     pub torn: bool,
@@ -39,7 +39,8 @@ pub(super) struct Walked {
 pub(super) trait Visit {
     /// The next entry.
     fn entry(&mut self, file: &Arc<SegmentFile>, position: Position, entry: &Entry<'_>);
-    /// Asked before a segment that is whole is read, if all its offsets still count: whether everything in it is known.
+    /// Called before a whole segment is read, if all its offsets still count: returns whether its content is known
+    /// already.
     fn knows(&mut self, _segment: &Segment) -> bool {
         false
     }
@@ -55,9 +56,9 @@ impl<F: FnMut(&Arc<SegmentFile>, Position, &Entry<'_>)> Visit for F {
 pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) -> Result<Walked, OpenError> {
     let end = survey.segments.first().map_or(0, |segment| segment.first);
     let mut walked = Walked { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
-    // A commit over several segments that failed leaves some of which nothing counts.
+    // A failed commit over several segments leaves some in which no offset counts.
     for segment in survey.segments.iter().filter(|segment| segment.first < segment.limit) {
-        // A segment begins at the log's durable end: what is missing before it was there.
+        // A segment begins at the log's durable end: offsets missing before it were durable.
         walked.hole(segment.first);
         if walked.end == segment.first && segment.limit != u64::MAX && visit.knows(segment) {
             (walked.end, walked.log_end) = (segment.limit, LogEnd::Ragged);
@@ -72,7 +73,7 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) ->
             walked.damaged(segment, 0, segment.len, "places that the disk cannot read");
             walked.log_end = LogEnd::Ragged;
             if segment.limit == u64::MAX {
-                // What the disk may give back another day keeps its offsets.
+                // A segment that the disk may return later keeps its offsets.
                 walked.torn = false;
                 walked.hole(segment.first.saturating_add(segment.len));
             }
@@ -83,8 +84,8 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) ->
 }
 
 impl Walked {
-    /// Takes the entries of a segment as long as they follow each other: of one that is as it was written, and ends in
-    /// whole entries, all of them. Else it tells where something else begins, and nothing behind that was looked at.
+    /// Takes the entries of a segment as long as they follow each other: all of them, when it is sound and ends in
+    /// whole entries. Else it returns where anything else begins, and has read nothing behind that.
     fn whole_entries<D: Disk>(
         &mut self,
         disk: &D,
@@ -96,11 +97,11 @@ impl Walked {
         // It can have become shorter since its directory was listed: it was emptied of samples.
         let len = file.len().map_or(segment.len, |now| now.min(segment.len));
         let (mut window, mut at) = (Window::new(&file, len), SEGMENT_HEADER_LEN as u64);
-        // What cannot be read is looked at closely by who reads all of it.
+        // An unreadable entry is examined when the whole segment is read.
         while let Ok(Some(entry)) = window.entry(at, seed) {
             let head = entry.head;
             if head.end_ordinal() > segment.limit {
-                // The tail of a segment that was given up: a later one goes on from here.
+                // The tail of an abandoned segment: a later one continues from here.
                 return Ok(None);
             }
             if head.ordinal != self.end {
@@ -116,13 +117,13 @@ impl Walked {
         Ok(None)
     }
 
-    /// Takes what can be read of a segment from a position on.
+    /// Takes the readable entries of a segment from a position on.
     fn segment(&mut self, segment: &Segment, bytes: &[u8], from: Position, visit: &mut dyn Visit) {
         let mut scan = Scan::starting_at(bytes, segment.file.seed, from);
         while let Some(step) = scan.step() {
             let (position, entry) = match step {
                 Step::Entry(position, entry) => (position, entry),
-                // Behind its limit a segment may be as it likes: that is why it was given up.
+                // Behind its limit the bytes of a segment do not matter: that is why it was abandoned.
                 Step::Corrupt { .. } if self.end == segment.limit => continue,
                 Step::Corrupt { from, to } => {
                     self.damaged(segment, from.get(), to.get(), "entries that cannot be read");
@@ -131,7 +132,7 @@ impl Walked {
             };
             let head = entry.head;
             if head.end_ordinal() > segment.limit {
-                // The tail of a segment that was given up: a later one goes on from here.
+                // The tail of an abandoned segment: a later one continues from here.
                 return;
             }
             if head.ordinal < self.end {
@@ -139,8 +140,8 @@ impl Walked {
                 continue;
             }
             if head.ordinal > self.end && !is_known_durable(segment, bytes, self.end) {
-                // A write that did not finish. Nobody was told of anything in it, so that nothing of it must count
-                // either: its senders send it again, in order.
+                // An unfinished write. None of it was acked, so none of it may count: its senders send it again, in
+                // order.
                 self.torn = true;
                 self.log_end = LogEnd::Ragged;
                 return;

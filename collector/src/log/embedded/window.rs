@@ -1,4 +1,4 @@
-//! A part of a file in memory, which moves on through the file: segments are looked through without being read whole.
+//! A part of a file in memory, which moves through the file: a segment is searched without being read whole.
 
 use std::io;
 
@@ -8,23 +8,23 @@ use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Seed, entry_l
 
 use crate::limits::SEGMENT_READ_BYTES;
 
-/// The bytes of a file around the place that was looked at last.
+/// The bytes of a file around the position that was read last.
 #[derive(Debug)]
 pub(super) struct Window<'f, F> {
     file: &'f F,
-    /// What counts of the file.
+    /// The length of the file that counts.
     len: u64,
     from: u64,
     bytes: Vec<u8>,
 }
 
 impl<'f, F: DiskFile> Window<'f, F> {
-    /// Over the first `len` bytes of a file.
+    /// A window over the first `len` bytes of a file.
     pub fn new(file: &'f F, len: u64) -> Self {
         Self { file, len, from: 0, bytes: Vec::new() }
     }
 
-    /// The bytes from a position on: at least so many, or all that there are.
+    /// The bytes from a position on: at least `least`, or all that the file has.
     pub fn at(&mut self, position: u64, least: usize) -> io::Result<&[u8]> {
         let left = self.len.saturating_sub(position);
         if left == 0 {
@@ -36,7 +36,7 @@ impl<'f, F: DiskFile> Window<'f, F> {
             let wanted = least.max(SEGMENT_READ_BYTES).min(usize::try_from(left).unwrap_or(usize::MAX));
             self.from = position;
             self.bytes.resize(wanted, 0);
-            // After an error nothing of it counts.
+            // After an error the buffer does not count.
             self.file.read_at(&mut self.bytes, position).inspect_err(|_| self.bytes.clear())?;
         }
         Ok(&self.bytes[(position - self.from) as usize..])
@@ -51,7 +51,7 @@ impl<'f, F: DiskFile> Window<'f, F> {
         Ok(Entry::parse(self.at(position, len)?, seed).ok())
     }
 
-    /// Whether there is nothing but zeros from a position on.
+    /// Whether only zeros follow from a position on.
     pub fn is_blank_from(&mut self, position: u64) -> io::Result<bool> {
         let mut at = position;
         while at < self.len {

@@ -1,20 +1,20 @@
-//! Why writing to segment files failed, and what to do about it.
+//! Errors of writing to segment files, and their remedies.
 
 use std::io;
 
 use crate::log::engine::CommitError;
 
-/// Why a commit failed. Nothing of it counts: its segment is given up, and the next one begins at the durable end.
+/// Why a commit failed. Nothing of it counts: its segment is abandoned, and the next one begins at the durable end.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    /// A new segment could not be made: the disk is full, read-only or gone.
+    /// A new segment could not be created: the disk is full, read-only or gone.
     #[error("no new segment {name} of {bytes} bytes can be made: {error}; {}", remedy(error))]
     Create {
         /// The file's name.
         name: String,
         /// The bytes that it needs.
         bytes: u64,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
     /// A write failed.
@@ -22,15 +22,15 @@ pub(super) enum WriteError {
     Write {
         /// The file's name.
         name: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
-    /// A sync failed: what was written may or may not be on disk.
+    /// A sync failed: the written bytes may or may not be on disk.
     #[error("making {name} durable failed: {error}; {}; the log goes on in a new segment", remedy(error))]
     Sync {
         /// The file's name.
         name: String,
-        /// What the disk says.
+        /// The disk's error.
         error: io::Error,
     },
 }
@@ -41,7 +41,7 @@ impl From<WriteError> for CommitError {
     }
 }
 
-/// What to do about what the log's disk says.
+/// The remedy for an error of the log's disk.
 fn remedy(error: &io::Error) -> &'static str {
     use io::ErrorKind;
     use rustix::io::Errno;

@@ -27,10 +27,10 @@ use crate::log::report::LogDamage;
 use crate::log::report::Recovery;
 use crate::terms::Terms;
 
-/// How the log is kept.
+/// Settings of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// Bytes of one segment file, at most [`SEGMENT_BYTES_MAX`]; one batch that is larger gets a file of its own.
+    /// Bytes of one segment file, at most [`SEGMENT_BYTES_MAX`]; a batch that is larger gets a file of its own.
     pub segment_bytes: u64,
 }
 
@@ -40,7 +40,7 @@ impl Default for LogSettings {
     }
 }
 
-/// The log in one directory. There is one of it at a time; readers are made by [`EmbeddedLog::reader`].
+/// The writer of the log in one directory. There is one at a time; [`EmbeddedLog::reader`] creates readers.
 pub struct EmbeddedLog<D: Disk> {
     disk: Arc<D>,
     settings: LogSettings,
@@ -50,15 +50,15 @@ pub struct EmbeddedLog<D: Disk> {
     shared: Arc<Shared>,
     active: Option<Active<D::File>>,
     buffer: Buffer,
-    /// The offset of the next event; `durable_end` plus what is buffered.
+    /// The offset of the next event: `durable_end` plus the buffered events.
     end: u64,
-    /// The latest clock reading that was passed in: when a segment is begun.
+    /// The latest clock reading that was passed in: the begin time of a new segment.
     now: Timestamp,
-    /// Segments that were begun since the last commit that succeeded: nothing in them counts.
+    /// Segments that were begun since the last successful commit: nothing in them counts.
     fresh: Vec<String>,
 }
 
-/// Where a part went.
+/// The position of a written part.
 struct Written {
     part: Part,
     about: Arc<SegmentFile>,
@@ -66,9 +66,9 @@ struct Written {
 }
 
 impl<D: Disk> EmbeddedLog<D> {
-    /// Reads and checks everything there is, calls `each` for every batch in order, and mends what a stop left behind.
+    /// Reads and checks the whole log, calls `each` for every batch in order, and repairs the end after a crash.
     ///
-    /// `entropy` names a new log and the term; `now` is when it is opened.
+    /// The id of a new log and the number of the term come from `entropy`; `now` is when it is opened.
     pub fn open(
         disk: D,
         settings: LogSettings,
@@ -80,7 +80,7 @@ impl<D: Disk> EmbeddedLog<D> {
         Ok((Self::opened(disk, settings, now, opened), recovery))
     }
 
-    /// As [`EmbeddedLog::open`], but of a finished segment that has an index only the index is read, and passed to
+    /// As [`EmbeddedLog::open`], but reads only the index of a finished segment that has one, and passes it to
     /// `rebuild` in place of the batches.
     pub fn open_by_indexes(
         disk: D,
@@ -110,22 +110,22 @@ impl<D: Disk> EmbeddedLog<D> {
         }
     }
 
-    /// What makes the indexes of finished segments. It lives on a thread of its own.
+    /// The builder of the indexes of finished segments. It runs on a thread of its own.
     pub fn indexer(&self) -> Indexer<D> {
         Indexer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
-    /// What removes the oldest segments. It lives on a thread of its own.
+    /// The remover of the oldest segments. It runs on a thread of its own.
     pub fn trimmer(&self) -> Trimmer<D> {
         Trimmer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
-    /// What takes the samples out of old segments. It lives on a thread of its own.
+    /// Empties old segments of their samples. It runs on a thread of its own.
     pub fn forgetter(&self) -> Forgetter<D> {
         Forgetter::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
-    /// A reader of what is durable. It may live on another thread, and longer than the log.
+    /// A reader of durable entries. It may run on a different thread, and outlive the log.
     pub fn reader(&self) -> LogReader<D> {
         LogReader::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
@@ -153,7 +153,7 @@ impl<D: Disk> EmbeddedLog<D> {
         Ok(written)
     }
 
-    /// Begins a segment with the entry at this index of the buffer. Its header is on disk before anything follows it.
+    /// Begins a segment with the entry at this index of the buffer. Its header is on disk before any entry follows.
     fn begin(&mut self, index: usize) -> Result<(), WriteError> {
         let head = self.buffer.entries()[index].head;
         let needed = (SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN) as u64;
@@ -175,14 +175,14 @@ impl<D: Disk> EmbeddedLog<D> {
         Ok(())
     }
 
-    /// Gives up the segment that failed. What was begun since the last commit holds nothing that counts: it is removed,
-    /// or a disk that fails for hours would be filled with it. Where that fails too, the next segment's header says that
-    /// nothing in it counts.
+    /// Abandons the failed segment. Segments that were begun since the last commit hold nothing that counts: they are
+    /// removed, or a disk that fails for hours would be filled with them. Where that fails too, the next segment's
+    /// header keeps their content from counting.
     fn give_up(&mut self) {
         self.active = None;
         for name in self.fresh.drain(..).rev() {
-            // After a power cut a file may be there again, but none without those that were begun before it: their offsets
-            // would look as if they were lost.
+            // After a power cut a removed file may be back, but not without those that were begun before it: their
+            // offsets would look lost.
             if self.disk.remove(&name).and_then(|()| self.disk.sync_directory()).is_err() {
                 break;
             }

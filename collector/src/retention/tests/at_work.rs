@@ -1,4 +1,4 @@
-//! The thread's own look at the log: rules by age and by size, a clock that is not plausible, a log that was changed.
+//! Runs of the thread itself: rules by age and by size, a clock that is not plausible, a log that was changed.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::log::ReadLog;
 use crate::sources::{ClockHeard, SourceViews};
 use crate::supervise::Supervisor;
 
-/// Retention at work on a log, with the writer that says what goes. This machine's clock is years ahead of the log.
+/// Retention at work on a log, with the writer that logs removals. This machine's clock is years ahead of the log.
 struct AtWork {
     retention: Loop,
     log: Arc<dyn ReadLog>,
@@ -64,7 +64,7 @@ impl AtWork {
         Self { retention, log, health, heard, stopping, runtime, intake, writer, _switch: switch }
     }
 
-    /// Lets it look once; gives the oldest offset then.
+    /// Lets it run once; returns the oldest offset then.
     fn look(&mut self) -> Offset {
         self.retention.look(self.runtime.handle(), &self.stopping);
         self.log.kept().start
@@ -97,7 +97,7 @@ fn by_age_goes_what_attestations_make_old_and_a_clock_that_is_years_ahead_makes_
     assert_eq!(waits.look(), Offset::ZERO, "by this machine's clock all of it is years old");
     let warning = waits.warning(CLOCK).expect("it says so");
     assert!(warning.contains("ahead of what attestations and agents say"), "{warning}");
-    // The control: something is older than half an hour by the time that was attested, and something is not.
+    // The control: some entries are older than half an hour by the attested time, and some are not.
     let mut goes = at_work(age("30m"));
     let end = goes.log.kept().end;
     let first = goes.look();
@@ -114,7 +114,7 @@ fn where_nobody_says_what_time_it_is_nothing_is_old_until_an_agent_does() {
     let mut press = World::start(&SimDisk::of_seed(9), 0);
     press.greet(&Agent::new("press", Stream::Samples, 1));
     let mut view = press.core.sources().view(&source("press")).unwrap();
-    // What is true: this machine's clock, as it stands now.
+    // The true time: this machine's clock, as it is now.
     let now = afferent_host::clock::SystemClock::new().read();
     view.clock_heard = Some(ClockHeard { wall: now.wall, monotonic_us: now.monotonic_us });
     waits.heard.publish(vec![(view.source, Some(view))]);
@@ -134,7 +134,7 @@ fn by_size_goes_what_is_too_much_and_no_clock_is_asked() {
     assert_eq!(stays.look(), Offset::ZERO);
 }
 
-/// Every file of the log, to be put back.
+/// Every file of the log, to be restored.
 fn saved(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
     disk.names().into_iter().map(|name| (name.clone(), disk.bytes(&name))).collect()
 }

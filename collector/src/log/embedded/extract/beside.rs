@@ -1,4 +1,4 @@
-//! Extracts on the disk: written beside their segments, read, believed or not.
+//! Extracts on the disk: written beside their segments, read, and checked.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,12 +22,12 @@ pub(in crate::log::embedded) fn name(segment: &str) -> String {
     format!("{}.ext", segment.strip_suffix(".seg").unwrap_or(segment))
 }
 
-/// The name of the segment that a file would be the extract of.
+/// The name of the segment whose extract this file would be.
 pub(in crate::log::embedded) fn segment_of(name: &str) -> Option<String> {
     Some(format!("{}.seg", name.strip_suffix(".ext")?))
 }
 
-/// Writes the extract of a segment, if it can have one. What was there before is wrong, or was not finished.
+/// Writes the extract of a segment, if it can have one. It replaces a file that is wrong or unfinished.
 pub(in crate::log::embedded) fn write<D: Disk>(
     disk: &D,
     name_of_segment: &str,
@@ -62,19 +62,20 @@ pub(in crate::log::embedded) fn is_written_by<D: Disk>(
     Extract::read(disk, file, len, (first, end), own).is_some_and(|extract| extract.key == *key)
 }
 
-/// The extract of one segment, whose key has signed it. Whether that key is to be trusted is another question.
+/// The extract of one segment, with a valid signature of its key. The caller decides whether to trust that key.
 #[derive(Debug)]
 pub struct Extract {
     /// The key that has signed it.
     pub key: PublicKey,
     pub directory: Directory,
     pub segment: SegmentPlace,
-    /// Where its sections begin.
+    /// Position of its first section.
     begin: u64,
 }
 
 impl Extract {
-    /// Reads the extract of a segment and holds it against the segment; `None` when there is none to be believed.
+    /// Reads the extract of a segment and checks it against the segment; `None` when there is none, or it does not
+    /// match.
     fn read<D: Disk>(
         disk: &D,
         segment: &SegmentFile,
@@ -110,7 +111,7 @@ impl Extract {
         self.segment.0 == segment.file.name && self.directory.end.get() == segment.limit
     }
 
-    /// Whether the segment's last entry is the one that the extract names.
+    /// Whether the extract names the segment's last entry.
     fn ends_as_told<D: Disk>(&self, disk: &D) -> bool {
         let Directory { len, last: (position, chain), end, .. } = self.directory;
         let Some(rest) = len.checked_sub(position).filter(|rest| *rest <= SEGMENT_BYTES_MAX) else { return false };
@@ -131,20 +132,20 @@ impl Extract {
     }
 }
 
-/// What a walk over a log by its extracts finds, in order.
+/// An item of a walk over a log by its extracts, in order.
 pub enum Found<'a> {
     /// A segment that has an extract.
     Extract(&'a Extract),
-    /// An entry of one that has none.
+    /// An entry of a segment that has none.
     Entry(&'a EntryHead, &'a Batch<'a>),
 }
 
-/// What is to be done after that.
+/// The next step after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// To go on.
+    /// Continue.
     On,
-    /// To read the segment of this extract all the same.
+    /// Read the segment of this extract all the same.
     Read,
 }
 
@@ -152,12 +153,13 @@ pub enum Next {
 pub trait Extracts {
     /// The oldest offset that is kept.
     fn first(&self) -> Offset;
-    /// The extracts that there are, oldest first.
+    /// All extracts, oldest first.
     fn all(&self) -> &[Extract];
-    /// Passes all of the log to `each`, in order: extracts where there are any, and else entries. `None` when something is
-    /// not as it should be, or `each` says so.
+    /// Passes all of the log to `each`, in order: extracts where there are any, and else entries. `None` when something
+    /// is inconsistent, or `each` returns `None`.
     fn walk(&self, each: &mut dyn FnMut(Found<'_>) -> Option<Next>) -> Option<()>;
-    /// What an extract has of a source, which may be nothing; `None` when it is not what the extract's directory names.
+    /// The section of a source in an extract, which may be empty; `None` when it does not match the extract's
+    /// directory.
     fn section(&self, extract: &Extract, source: &SourceId) -> Option<Section>;
     /// Passes the entry of a row to `each`.
     fn entry(&self, place: &SegmentPlace, row: &Row, each: &mut dyn FnMut(&Entry<'_>) -> Option<()>) -> Option<()>;
@@ -171,7 +173,7 @@ pub struct Beside<'d, D> {
     disk: &'d D,
     survey: Survey,
     extracts: Vec<Extract>,
-    /// What lies behind is not durable yet.
+    /// Entries from here on are not durable yet.
     durable_end: Offset,
 }
 
@@ -179,7 +181,7 @@ impl<'d, D: Disk> Beside<'d, D> {
     /// Reads the extracts' directories; `own` is the collector's name.
     ///
     /// # Errors
-    /// When the disk does not let it be looked at.
+    /// When the disk refuses to be read.
     pub fn load(disk: &'d D, own: &SourceId, durable_end: Offset) -> Result<Self, OpenError> {
         let survey = files::survey(disk)?;
         let finished = survey.segments.iter().filter(|segment| segment.limit != u64::MAX && segment.begun.is_some());
@@ -232,7 +234,7 @@ impl<D: Disk> Extracts for Beside<'_, D> {
     }
 }
 
-/// Passes on what the walk over a log finds.
+/// Passes on the items of a walk over a log.
 struct Walker<'w> {
     extracts: BTreeMap<u64, &'w Extract>,
     durable_end: u64,
@@ -252,7 +254,7 @@ impl Visit for Walker<'_> {
             return false;
         };
         self.next = self.next.and_then(|_| (self.each)(Found::Extract(extract)));
-        // After the end nothing more is read.
+        // Nothing is read after the end.
         self.next != Some(Next::Read)
     }
 }

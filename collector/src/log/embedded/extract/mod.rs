@@ -1,5 +1,5 @@
-//! The extract of one finished segment: a file beside it that holds what certificates need of it, source by source, signed
-//! by the collector that has read the segment.
+//! The extract of one finished segment: a file beside it that holds what certificates need of it, by source, signed by
+//! the collector that has read the segment.
 //!
 //! ```text
 //! 0        8                 12       44          108
@@ -8,13 +8,13 @@
 //! └────────┴─────────────────┴────────┴───────────┴───────────┴──────────┴──────────┴───
 //! ```
 //!
-//! The directory is postcard of [`Directory`]. The signature is over its SHA-256, and it names the SHA-256 of each section: a
-//! certificate reads the directory and the sections of those whom it is about. A section is postcard of [`Section`]: a row for
-//! every batch of one source.
+//! The directory is postcard of [`Directory`]. The signature is over its SHA-256, and it names the SHA-256 of each
+//! section: a certificate reads the directory and the sections of its sources. A section is postcard of [`Section`]: a
+//! row for every batch of one source.
 //!
-//! Only a sound segment has an extract, and only one whose attestations agree with its entries. It is derived from the segment
-//! alone and can be deleted: certificates then read the segment. Without its signature it says nothing: whoever can write
-//! files beside the log could leave out what speaks against a certificate.
+//! Only a sound segment has an extract, and only if its attestations agree with its entries. It is derived from the
+//! segment alone and can be deleted: certificates then read the segment. Without its signature it counts for nothing:
+//! anyone who can write files beside the log could leave out what contradicts a certificate.
 
 mod beside;
 mod row;
@@ -41,16 +41,16 @@ pub use row::{Row, What};
 const MAGIC: [u8; 8] = *b"AFFEXT2\n";
 const HEAD_LEN: usize = 108;
 
-/// What an extract says of its segment as a whole.
+/// The part of an extract about its segment as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directory {
-    /// The collector's name: what bears on others is told by its batches alone.
+    /// The collector's name: only its batches hold statements about other sources.
     pub own: SourceId,
     log_id: [u8; 16],
     generation: u64,
-    /// The segment's length.
+    /// The segment's length in bytes.
     len: u64,
-    /// Its first offset, and the first one after it.
+    /// Its first offset, and its exclusive end.
     pub first: Offset,
     pub end: Offset,
     /// Its last entry: position and chain hash.
@@ -59,9 +59,9 @@ pub struct Directory {
     /// The latest stamp, and the last one.
     pub time: Timestamp,
     pub stamp: Timestamp,
-    /// The last batch without its records: its offset, its end, whose.
+    /// The last batch without its records: its offset, its end, its source.
     pub emptied: Option<(Offset, Offset, SourceId)>,
-    /// The entries up to the first end that an attestation in this segment has in it; all of them when there is none.
+    /// The entries up to the first end that an attestation in this segment binds; all of them when there is none.
     pub head: Vec<Logged>,
     /// Those ends. From the first one on the entries agree with the hashes of the others.
     pub marks: Vec<Mark>,
@@ -70,13 +70,13 @@ pub struct Directory {
     sections: Vec<Entry>,
 }
 
-/// Where a section is.
+/// Where a section is in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     source: SourceId,
-    /// The machines that the source speaks of, in order; `None` when there are too many to tell.
+    /// The machines that the source speaks of, in order; `None` when there are too many to list.
     machines: Option<Vec<NameHash>>,
-    /// Bytes behind the directory, and its own.
+    /// Position behind the directory, and length, in bytes.
     begin: u32,
     len: u32,
     hash: [u8; 32],
@@ -85,14 +85,14 @@ struct Entry {
 /// The batches of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Section {
-    /// Its lanes, as they come.
+    /// Its lanes, in the order of their first batch.
     pub lanes: Vec<(Stream, Epoch)>,
-    /// In order.
+    /// Its batches, in order.
     pub rows: Vec<Row>,
 }
 
 impl Directory {
-    /// Whether a source speaks of the machine; `None` when that is not known.
+    /// For every source whether it speaks of the machine; `None` when that is not known.
     pub fn speaks(&self, machine: &str) -> impl Iterator<Item = (SourceId, Option<bool>)> {
         let machine = NameHash::machine(machine);
         let speaks = move |entry: &Entry| Some(entry.machines.as_ref()?.binary_search(&machine).is_ok());
@@ -100,11 +100,11 @@ impl Directory {
     }
 }
 
-/// Takes the batches of one source.
+/// Collects the batches of one source.
 #[derive(Default)]
 struct Builder {
     section: Section,
-    /// Where each lane's last batch ends, and its chain hash.
+    /// The end of each lane's last batch, and its chain hash.
     ends: Vec<(Sequence, ChainHash)>,
     machines: BTreeSet<NameHash>,
 }
@@ -139,7 +139,8 @@ struct Derived {
 }
 
 impl Derived {
-    /// Looks into a segment; `None` when its attestations do not agree with it, or there is too much that they do not bind.
+    /// Derives it from a segment; `None` when its attestations do not agree with it, or they leave too many entries
+    /// unbound.
     fn of<F: DiskFile>(segment: &SoundSegment<F>, own: SourceId) -> Option<Self> {
         let (mut sections, mut decoder) = (BTreeMap::<SourceId, Builder>::new(), Decoder::default());
         let (mut logged, mut attested, mut emptied) = (Vec::new(), Vec::new(), None);
@@ -202,7 +203,7 @@ impl Derived {
         Some(Self { directory, sections })
     }
 
-    /// The file's bytes.
+    /// The signed file.
     fn signed(self, identity: &Identity) -> Vec<u8> {
         let Self { mut directory, sections } = self;
         let mut body = Vec::new();
@@ -233,7 +234,7 @@ struct Bound {
 }
 
 impl Bound {
-    /// `None` when they do not agree, or there are too many entries that attestations in other segments bind.
+    /// `None` when they do not agree, or attestations in other segments bind too many of the entries.
     fn of(entries: &[Logged], attested: &[Attestation], end: Offset) -> Option<Self> {
         let begin = entries.first()?.first;
         let within = attested.iter().filter(|attestation| attestation.end > begin && attestation.end <= end);

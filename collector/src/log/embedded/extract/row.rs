@@ -1,4 +1,4 @@
-//! What an extract tells of one entry.
+//! One entry in an extract.
 
 use afferent_protocol::batch::{Batch, ChainHash};
 use afferent_protocol::event::{Body, LifeCycle};
@@ -10,10 +10,10 @@ use crate::kinds::{self, Certifies};
 use crate::log::NameHash;
 use crate::log::records::Decoder;
 
-/// One entry, as far as a certificate of its source must know it.
+/// One entry, as far as a certificate of its source needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Where the entry begins in its segment, and its bytes.
+    /// The entry's position in its segment, and its length in bytes.
     pub position: u32,
     pub len: u32,
     pub offset: Offset,
@@ -22,7 +22,7 @@ pub struct Row {
     pub stamp: Timestamp,
     /// The measured offset of the batch's clock.
     pub clock_offset_us: Option<i64>,
-    /// Its lane's place among those of its section.
+    /// Index of its lane among those of its section.
     pub lane: u16,
     pub first: Sequence,
     /// Its earliest and its latest event time and its clock reading, in microseconds after the stamp: few bytes.
@@ -37,20 +37,20 @@ pub struct Row {
     pub what: What,
 }
 
-/// What the events of an entry say that a certificate must know.
+/// What a certificate needs of the events of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
-    /// Nothing.
+    /// The certificate needs nothing of it.
     Quiet,
     /// One heartbeat of the source.
     Beat(Beat),
     /// One attestation of the collector.
     Attested {
-        /// The event's place in the batch.
+        /// The event's index in the batch.
         at: u32,
         attestation: Vec<u8>,
     },
-    /// Something else, or it cannot be decoded: the whole batch.
+    /// Other content, or content that cannot be decoded: the certificate reads the whole batch.
     Told {
         batch: Vec<u8>,
         /// When the entry before it was appended, if that one is in the same segment.
@@ -61,17 +61,17 @@ pub enum What {
 /// A heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
-    /// The event's place in the batch.
+    /// The event's index in the batch.
     pub at: u32,
     /// The event's time, in microseconds after the stamp.
     time: i64,
-    /// Where the source's lanes ended, with the checks of those ends.
+    /// The ends of the source's lanes, with the checks of those ends.
     pub ends: Vec<(Stream, Epoch, Sequence, u64)>,
 }
 
 impl Row {
-    /// What there is to know of an entry, but for its lane's number and for what the row before it tells. Every machine
-    /// that it speaks of goes to `machines`.
+    /// The row of an entry, without its lane's number and what the row before it implies. Every machine that it speaks
+    /// of goes to `machines`.
     pub fn of(
         (position, len): (u64, usize),
         head: &EntryHead,
@@ -101,7 +101,7 @@ impl Row {
         }
     }
 
-    /// Whether this is the entry that it tells of.
+    /// Whether this row is of this entry.
     pub fn is_of(&self, head: &EntryHead, batch: &Batch<'_>, own: &SourceId) -> bool {
         let place = (u64::from(self.position), head.entry_len());
         let mut found = Self::of(place, head, batch, own, &mut Decoder::default(), &mut |_| {});
@@ -118,7 +118,7 @@ impl Row {
         head.with_clock_offset_us(self.clock_offset_us)
     }
 
-    /// The first offset after it.
+    /// Its exclusive end.
     pub fn end(&self) -> Offset {
         Offset::new(self.offset.get().saturating_add(u64::from(self.count)))
     }
@@ -146,7 +146,7 @@ impl Row {
         after(self.stamp, beat.time)
     }
 
-    /// The offset of the event at this place in it.
+    /// The offset of the event at this index in it.
     pub fn offset_of(&self, at: u32) -> Offset {
         Offset::new(self.offset.get().saturating_add(u64::from(at)))
     }
@@ -199,7 +199,7 @@ impl What {
     }
 }
 
-/// Whether a certificate may take something from an event. `is_own` when it is one of the collector's.
+/// Whether a certificate uses an event. `is_own`: whether the event is the collector's.
 fn bears(body: &Body<'_>, is_own: bool) -> bool {
     match body {
         Body::Loss(_) => true,
