@@ -138,7 +138,7 @@ fn too_many(offsets: &[Offset], newest: Offset) -> Vec<Offset> {
     too_many
 }
 
-/// The age class of which one snapshot is kept: each doubling has as many classes as snapshots.
+/// The age class of which one snapshot is kept: each doubling of the age has `MODEL_SNAPSHOTS_PER_DOUBLING` of them.
 fn age_class(events: u64) -> u64 {
     let Some(doubling) = events.checked_ilog2() else { return 0 };
     let begin = 1 << doubling;

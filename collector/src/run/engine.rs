@@ -1,4 +1,4 @@
-//! Which engine keeps the log: the one place that chooses.
+//! The engine of the log: only this module chooses one.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub(super) type Chosen = SegmentFiles<FsDisk>;
 /// Its log.
 pub(super) type ChosenLog = <Chosen as Engine>::Log;
 
-/// How to make the engine that the configuration chooses, for a collector with this data directory.
+/// Returns how to make the configured engine, for a collector with this data directory.
 pub(super) fn chosen(config: &Config, data: &Path) -> Making {
     let directory = data.join("log").join("0");
     let settings = LogSettings { segment_bytes: config.segment_bytes() };

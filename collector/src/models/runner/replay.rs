@@ -72,7 +72,7 @@ pub fn fold_log(
         return Err(ReplayError::Cancelled);
     }
     if fold.next() < end {
-        // The log ends before `end`: no events are missing up to there.
+        // The log ends before `end`: there is no event to read up to there.
         fold.skip_to(end);
     }
     Ok(())
