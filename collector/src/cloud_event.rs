@@ -9,7 +9,7 @@
 //! | `source` | the agent's plain name, as `press-88`: its characters make it a relative URI reference |
 //! | `subject` | the event's subject |
 //! | `time` | event time, RFC 3339 in UTC with six decimals |
-//! | `correctedtime` | event time by the collector's clock; only where the source's clock is not trusted: [`corrected`] |
+//! | `correctedtime` | event time by the collector's clock; only if the source's clock is not trusted: [`corrected`] |
 //! | `type` | `afferent.sample.v1` and so on; of a derived event its maker's type |
 //! | `datacontenttype` | `application/json`; `text/plain` for a derived event whose text is no JSON |
 //! | `sequence` | twenty decimal digits, a string: the CloudEvents extension asks for one that sorts as text |

@@ -13,7 +13,10 @@
 //! | followed | `horizon` is a time; `files`: a list, see below |
 //! | derived | `data` is the JSON document of its maker, or a JSON text when it is not JSON |
 //!
-//! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).
+//! `ticks` of a progress row has `events`, `boot` and `offset_us`: for this number of events right before it, tick =
+//! time − offset. Each of `files` has `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal),
+//! `end`, `other_end`, `finished` and `name`. Whole numbers beyond 2^53 are texts of their digits, and offsets always
+//! are ([`crate::whole`]).
 
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Body, ClockStep, Derived, Loss, Sample, Value};

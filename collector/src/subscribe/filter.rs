@@ -76,7 +76,7 @@ pub enum FilterError {
     },
 }
 
-/// The similarity (Jaro-Winkler, 0 to 1) from which on a name is suggested for another.
+/// The similarity (Jaro-Winkler, 0 to 1) from which on the error suggests an existing type.
 const ALIKE_MIN: f64 = 0.8;
 
 impl Filter {
