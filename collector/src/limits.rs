@@ -227,7 +227,7 @@ pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
 
 /// Refused names that are kept, of all kinds.
 pub const REFUSED_KEPT_MAX: usize = 256;
-/// Shortest interval of repeated reports in the log.
+/// Shortest interval between two reports of a repeated event.
 pub const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Warnings about refusals a minute, of all names together.
 pub const REFUSED_WARNINGS_MAX: usize = 30;

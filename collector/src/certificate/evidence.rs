@@ -175,7 +175,7 @@ impl Evidence {
         chain
     }
 
-    /// Judges a batch by the keys and chains of the sources that it is about.
+    /// Judges a batch, if the certificate is about its source.
     pub(super) fn judge(&mut self, head: &EntryHead, batch: &Batch<'_>, chain: &ChainHash) {
         let header = batch.header();
         if !self.is_looked_at(&header.source) {

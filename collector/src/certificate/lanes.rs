@@ -218,8 +218,8 @@ impl LaneEvidence {
         self.told = self.told.max(Some((end, time_last)));
     }
 
-    /// The latest time that removed events of the span may have; `None` when retention removed none of them. A source's
-    /// events may come in any order of their times: of removed events only the latest time is known.
+    /// The time up to which removed events may be in the span; `None` when none can be. A source's events may come in
+    /// any order of their times: of removed events only the latest time is known.
     pub fn removed_of(&self, span: &Span) -> Option<Timestamp> {
         let until = match (self.kept_from, self.known_from, self.told) {
             (Some(first), Some(known_from), _) if first > Sequence::ZERO => known_from,
@@ -259,7 +259,7 @@ impl LaneEvidence {
         !self.removed.is_empty()
     }
 
-    /// Whether more losses were declared than are kept.
+    /// Whether the lane has more losses or ranges than are kept.
     pub fn is_too_much(&self) -> bool {
         self.has_more_losses || self.holes.is_joined() || self.removed.is_joined() || self.present.len() >= RANGES_MAX
     }

@@ -1,6 +1,7 @@
 //! The completeness certificate: which events of a source or a machine are in the log for a span of time, verified.
 //!
 //! - [`prove`]: by the extracts of a log if they give an answer (`extracts`), else by one pass over all of it, in order
+//! - [`Evidence`]: reads every batch; checks signature, chain and order, and the bounds of attestations and witnesses
 //! - `learned`: evidence from single events
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
 //! - [`About`]: the subject of a certificate

@@ -137,7 +137,7 @@ impl Fold {
         });
     }
 
-    /// Decodes the events of an entry as [`Fold::entry`] does, and passes them to `each` instead of to the models.
+    /// Decodes the events of an entry as [`Fold::entry`] does, and passes them to `each` together with the models.
     pub(super) fn entry_through(&mut self, entry: &Entry<'_>, end: Offset, each: &mut EachChunk<'_>) -> Passage {
         let (members, mut passed) = (&mut self.members, self.next);
         let part = Span { from: self.next, end };
@@ -158,7 +158,7 @@ impl Fold {
         self.next = Offset::new(last.offset.get() + 1);
     }
 
-    /// Records an entry that a second fold has passed to the models.
+    /// Records an entry whose events were passed to the models elsewhere.
     pub(super) fn entry_passed(&mut self, entry: &Entry<'_>, end: Offset) {
         self.next = self.next.max(entry.end().min(end));
     }

@@ -48,7 +48,7 @@ pub struct Track<W> {
     heard: Heard,
     base: W,
     horizon: Option<Horizon>,
-    /// The latest time of an event of the machine, and of anything that counts as its report.
+    /// The latest time at which the machine was heard: of its events, or of heartbeats that count for it.
     last_event: Timestamp,
     last_word: Timestamp,
     moved: u64,
@@ -118,7 +118,7 @@ impl<W: Walk> Track<W> {
         }
     }
 
-    /// Adds a report that is not an event of the machine.
+    /// Records that the machine was heard without an event; this holds for the period, in µs.
     pub fn word(&mut self, time: Timestamp, period_us: i64) {
         self.last_word = self.last_word.max(time);
         if self.horizon.is_none_or(|horizon| time >= horizon.time) {
@@ -205,7 +205,7 @@ impl<W: Walk> Track<W> {
         self.last_event
     }
 
-    /// The latest time of anything that counts as its report.
+    /// The latest time at which the machine was heard.
     pub fn last_word(&self) -> Timestamp {
         self.last_word
     }
@@ -238,7 +238,7 @@ impl Room {
         }
     }
 
-    /// Applies `act` to a machine, and settles the reports without room.
+    /// Applies `change` to a machine, and settles the reports without room.
     pub fn keep<W: Walk>(
         &mut self,
         track: &mut Track<W>,

@@ -39,7 +39,7 @@ pub(super) async fn on_hangup(
             Ok(fresh)
         });
         match taken {
-            // Settings that need a start stay those of the running collector until it ends.
+            // All other settings keep the running values: the next SIGHUP is compared with them.
             Ok(fresh) => running.mqtt.user = fresh.mqtt.user,
             Err(error) => {
                 tracing::error!("SIGHUP: {error}; all users, passwords and certificates of before stay in use")

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Address;
 
-/// A bucket of tokens for each address, and one for all other addresses.
+/// A bucket of tokens for each address, and one for all clients without a known address.
 ///
 /// A bucket is one number: when it will be full again (the generic cell rate algorithm of ITU-T I.371). A full one is
-/// not stored. The number of stored buckets is bounded; all other addresses share one bucket.
+/// not stored. The number of stored buckets is bounded; addresses beyond it use the bucket for unknown addresses.
 #[derive(Clone, Debug)]
 pub struct Buckets {
     tokens_max: u32,

@@ -20,7 +20,7 @@ use crate::log::{Kinds, NameHash, Wanted};
 pub struct Filter {
     /// Any of these patterns; if empty, all subjects.
     subject: Vec<GlobMatcher>,
-    /// The first level of the subject pattern, if it has no wildcard.
+    /// The first level of the subject pattern, if that level has no wildcard.
     machine: Option<String>,
     types: Vec<String>,
     sources: Vec<String>,
@@ -169,7 +169,7 @@ impl Filter {
         self.severity.as_ref().is_none_or(|range| range.contains(&number))
     }
 
-    /// Whether it passes a hole in the log: its events are unknown, so only a filter by type may exclude it.
+    /// Whether it passes a hole in the log: subjects and sources of its events are unknown and do not exclude it.
     pub fn takes_hole(&self) -> bool {
         (self.types.is_empty() || self.types.iter().any(|name| name == UNREADABLE))
             && self.takes_severity(UNREADABLE_SEVERITY)
