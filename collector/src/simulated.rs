@@ -134,7 +134,7 @@ impl Agent {
         self.said_over(answer, UpContent::Control(control))
     }
 
-    /// The same, without an answer to a challenge.
+    /// As [`Agent::up`], without an answer to a challenge.
     pub fn said(&self, content: UpContent) -> Vec<u8> {
         self.said_over(Nonce::NONE, content)
     }

@@ -173,7 +173,7 @@ impl Supervisor {
     /// Starts a thread that the collector requires; it returns `None` after a panic.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system has no thread.
     pub fn thread_once<T: Send + 'static>(
         &self,
         part: Part,
@@ -199,7 +199,7 @@ impl Supervisor {
     /// the log has a lower priority; on Linux a priority is a thread's own.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system has no thread.
     pub fn thread(&self, part: Part, mut body: impl FnMut() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         assert_eq!(part.remedy(), Remedy::Restart, "the collector ends with it");
         let supervisor = self.clone();

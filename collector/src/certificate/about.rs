@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub enum About {
     /// An agent: all of its streams.
     Source(SourceId),
-    /// A machine (the first level of subjects): all streams of every source that spoke of it.
+    /// A machine (the first level of subjects): all streams of every source that sends events about it.
     Machine(String),
     /// The log as a whole: all sources.
     Log,

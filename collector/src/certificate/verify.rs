@@ -26,7 +26,7 @@ impl Verified {
 /// As [`inspect::info`], and for every batch signature, chain, order and body, by the log alone.
 ///
 /// # Errors
-/// When the disk does not let the log be read.
+/// When the log cannot be read.
 pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Verified, OpenError> {
     verify_by(disk, own, Means::default())
 }

@@ -172,7 +172,7 @@ fn no_two_types_share_a_name_a_word_or_an_icon_and_each_has_its_bit() {
     for distinct in [all(|row| row.name.into()), all(|row| row.title.into()), all(|row| row.icon.into())] {
         assert_eq!(distinct, TYPES.len());
     }
-    // On disk.
+    // The bits of the index, which is on disk.
     let bits = Kind::ALL.map(|kind| format!("{:?}", Kinds::of_kind(kind)));
     let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024].map(|bit| format!("Kinds({bit})"));
     assert_eq!(bits[..expected.len()], expected);

@@ -128,7 +128,7 @@ pub struct Amendments {
     of: Shares<(), Vec<(Order, Words)>>,
 }
 
-/// A label or note.
+/// The text of a label or note, and its author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Words {
     /// A label gives the reason, a note adds text.

@@ -85,7 +85,7 @@ use crate::cloud_event::put_rfc3339;
 pub struct Seen<'e> {
     /// Its offset in the log.
     pub offset: Offset,
-    /// When the collector appended it.
+    /// Ingest time.
     pub ingest: Timestamp,
     /// The head of its batch: source, lane, clock.
     pub batch: &'e Header,
@@ -95,7 +95,7 @@ pub struct Seen<'e> {
     pub machine: Name<'e>,
     /// Its whole subject.
     pub subject: Name<'e>,
-    /// What happened.
+    /// The event itself.
     pub event: Event<'e>,
     /// The collector's clock minus the source's clock when the event was appended, in µs; `None` if it was not
     /// measured.

@@ -98,7 +98,7 @@ impl Snapshot {
         bytes
     }
 
-    /// Reads a file's bytes.
+    /// Decodes the bytes of a snapshot's file.
     pub fn decode(bytes: &[u8], definition: &Definition) -> Result<Self, SnapshotError> {
         let (head, contents) = bytes.split_at_checked(HEAD_LEN).ok_or(SnapshotError::Damaged)?;
         let names_partition = head[..8] == MAGIC;

@@ -9,7 +9,7 @@ use crate::log::{Engine, EngineError, LogSettings, SegmentFiles};
 
 /// Makes the engine. Blocks.
 pub(super) type Making = Box<dyn FnOnce() -> Result<Chosen, EngineError> + Send>;
-/// The engine that is chosen: there is one.
+/// The chosen engine; there is one so far.
 pub(super) type Chosen = SegmentFiles<FsDisk>;
 /// Its log.
 pub(super) type ChosenLog = <Chosen as Engine>::Log;

@@ -58,7 +58,7 @@ impl FromStr for Start {
 /// A reader cannot begin there.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Retention has removed it.
+    /// Retention has removed the offset.
     #[error("offset {from} is not kept any more; the log goes from {} up to {}", kept.start, kept.end)]
     Gone {
         /// The requested offset.

@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
 /// Files of the folder that are for the type checker, and not part of the page.
 const CHECKER_FILES: [&str; 2] = ["jsconfig.json", "parts/types.js"];
 
-/// The most columns of a line of the page's own scripts, as of the Rust code.
+/// Largest number of columns of a line of the page's own scripts, as of the Rust code.
 const COLUMNS_MAX: usize = 120;
 
 /// All files below `folder`, as paths relative to `root`.

@@ -96,7 +96,7 @@ proptest! {
         times in prop::collection::vec((0_i64..200, 0_i64..200), 12),
     ) {
         let mut forged = emptied_history();
-        // Of those within the span at least one.
+        // At least one of the batches within the span.
         let which = which | 1;
         for (nth, at) in samples_of(&forged, "press").into_iter().enumerate() {
             if which >> nth & 1 == 1 {

@@ -7,7 +7,7 @@ use super::*;
 use crate::log::Witnesses;
 use crate::log::records::Decoder;
 
-/// The attestations of a log, as agents and operators keep them.
+/// The attestations of a log, in the form that agents and operators keep.
 fn kept(entries: &[Entry]) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, _, bytes, _) in entries {

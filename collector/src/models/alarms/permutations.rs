@@ -25,7 +25,7 @@ struct Made {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Machine(AlarmTransition, u16),
-    /// Of the event with the entry's `of`; `until` as a second.
+    /// An action of a person about the event with the entry's `of`; `until` as a second.
     Person(Action, Option<usize>),
 }
 

@@ -80,7 +80,7 @@ fn span(within: &Range<i64>) -> Span {
     Span { from: bound(within.start), until: bound(within.end) }
 }
 
-/// Any cut of time into spans; many of them at the times of events.
+/// Any cut of time into spans, many of them at the times of events.
 fn any_cuts() -> impl Strategy<Value = Vec<Range<i64>>> {
     let cut = prop_oneof![2 => (-2_i64..54).prop_map(|step| BEGIN + step * 50), 1 => BEGIN - 100..BEGIN + 2700];
     proptest::collection::btree_set(cut, 1..5).prop_map(|cuts| {

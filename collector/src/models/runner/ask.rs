@@ -27,7 +27,7 @@ pub enum AsOf {
     Time(Timestamp),
 }
 
-/// A state.
+/// The state of a model at one offset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StateAt {
     /// The model.
