@@ -69,7 +69,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Bu
         }
     }
     drop(listener);
-    // The caller of the stop bounds the time of this.
+    // The caller bounds how long this takes.
     while let Some(ended) = connections.join_next().await {
         note_panic(ended);
     }

@@ -79,7 +79,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.tail.filtered.fetch_sub(usize::from(self.is_filtered), Ordering::Relaxed);
-        // Under the lock, so that no page is added after the last follower.
+        // Under the lock, so that no page is added after the last follower has left.
         let mut pages = self.tail.pages();
         if self.tail.followers.fetch_sub(1, Ordering::Relaxed) == 1 {
             *pages = VecDeque::new();

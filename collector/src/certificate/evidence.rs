@@ -19,7 +19,7 @@ use crate::log::{Attested, Doubt, Proof, Trust, Witnesses};
 /// Number of batches in doubt that are listed one by one.
 const SUSPECTS_TOLD_MAX: usize = 1000;
 
-/// The evidence beside the log that judges it.
+/// The keys and outside evidence that a log is judged by.
 #[derive(Clone, Debug)]
 pub struct Means {
     /// The trusted keys.

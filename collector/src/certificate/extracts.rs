@@ -39,8 +39,7 @@ pub(super) struct Asked<'a> {
 /// The certificate by the extracts of a log; `None` when the caller must read the log.
 pub(super) fn certificate(log: &dyn Extracts, asked: &Asked<'_>) -> Option<Result<Certificate, CertificateError>> {
     let Means { trust, witnesses, rings } = asked.means;
-    // A key found in the log may belong to the writer of the extracts; witnesses and rings are compared with all
-    // batches.
+    // A key found in the log may belong to the writer of the extracts; witnesses and rings need all batches.
     if *trust == Trust::Found || !witnesses.is_empty() || !rings.is_empty() || log.all().is_empty() {
         return None;
     }

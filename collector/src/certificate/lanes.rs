@@ -121,7 +121,7 @@ pub(super) struct LaneEvidence {
     removed: RangeSet,
     pending: Pending,
     holes: RangeSet,
-    /// All sequences missing before the lane's end, whenever their neighbours were accepted.
+    /// All sequences missing before the lane's end, of any time.
     missing: RangeSet,
     pub checks: Checks,
     /// Offsets from the first batch of the span to the last one.

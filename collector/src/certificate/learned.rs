@@ -58,8 +58,8 @@ impl Evidence {
                 source.lane(loss.stream, loss.epoch).lost(declared);
             }
             Body::LifeCycle(LifeCycle::Heartbeat { lanes, .. }) => {
-                // A clock that is ahead does not limit the events that had not happened when the collector took the
-                // batch; a batch that was sealed again is as old as it was.
+                // A clock that is ahead does not vouch for events that had not happened when the collector took the
+                // batch; an event that was sealed again keeps its age.
                 let clock = header.clock.wall.min(head.stamp).min(time);
                 source.stated(Statement { clock, offset, ends: lanes.iter().collect() }, &span);
             }

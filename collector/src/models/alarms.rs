@@ -19,7 +19,7 @@
 //!   [`MODEL_ALARM_HORIZON_US`](crate::limits::MODEL_ALARM_HORIZON_US) before the latest alarm, then the other cleared
 //!   ones, and then the alarms of the lowest priority, of one priority the oldest. Alarms of other sources stay.
 //!
-//! Within these limits the order of arrival does not change the output. A report of a dropped condition is applied,
+//! Within these limits the order of arrival does not change the output. A report that comes behind them is applied,
 //! counted and listed (`late`), and so are the alarms without room (`dropped`, and by source in `not_shown`); `horizon`
 //! is the latest time of a dropped condition.
 

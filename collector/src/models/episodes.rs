@@ -51,7 +51,7 @@ pub struct Episode {
     until: Option<Timestamp>,
     /// Whether the machine was out of service when it began.
     out_of_service: bool,
-    /// Whether its end is still searched for.
+    /// Whether it is still followed to its end.
     is_followed: bool,
     /// The number of times it was reported again while it lasted, and the amended ones of these reports.
     repeats: u64,

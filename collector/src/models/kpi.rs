@@ -93,7 +93,7 @@ pub struct KpiSettings {
     pub planned_s_per_unit: Option<f64>,
     /// The state of a machine that was silent for this number of seconds is unknown.
     pub no_data_s: u32,
-    /// The same for subjects that fit a pattern; of several the longest counts.
+    /// The same for subjects that fit a pattern; of several patterns the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
     /// Machines that report only changes, as patterns: the heartbeats of their agent count as their reports.
     pub on_change: Vec<Pattern>,

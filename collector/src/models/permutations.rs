@@ -231,7 +231,7 @@ impl Naive {
         ("no_data", String::new())
     }
 
-    /// The condition, where broken down differs from `not_available`, and its reason.
+    /// The condition, with broken down distinguished from `not_available`, and its reason.
     fn shown(&self, machine: &str) -> (&'static str, String) {
         let broken = self.broken.iter().find(|broken| broken.counts);
         broken.map_or_else(|| self.reported(machine), |broken| ("broken", broken.reason.clone()))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Pool<T> {
     slots: Vec<Option<(T, u32)>>,
     free: Vec<u32>,
-    /// Finds a value. Of two with the same hash it finds one; the other is kept twice.
+    /// Finds a value. Of two with the same hash it finds one; the other is never found.
     by_hash: HashMap<u64, u32>,
     latest: u32,
 }

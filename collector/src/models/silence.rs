@@ -43,7 +43,7 @@ impl Pattern {
 pub struct SilenceSettings {
     /// Seconds for which a report holds.
     pub no_data_s: u32,
-    /// The same for subjects that fit a pattern; of several the longest counts.
+    /// The same for subjects that fit a pattern; of several patterns the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
     /// Machines that report only changes.
     pub on_change: Vec<Pattern>,
@@ -53,7 +53,7 @@ pub struct SilenceSettings {
 #[derive(Clone, Debug)]
 pub struct Silence {
     usual_us: i64,
-    /// The longest period first.
+    /// The longest pattern first.
     of: Vec<(Filter, i64)>,
     on_change: Vec<Filter>,
     /// Periods of the subjects seen so far.

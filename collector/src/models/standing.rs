@@ -58,7 +58,7 @@ pub struct Took {
     pub repeated: Option<u64>,
     /// The offsets of the breakdowns that are over.
     pub ended: Vec<u64>,
-    /// The offset of a breakdown whose end is not searched for any more: there are too many.
+    /// The offset of a breakdown that is not followed any more: there are too many.
     pub let_go: Option<u64>,
 }
 

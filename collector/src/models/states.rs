@@ -27,7 +27,7 @@ use super::{Model, Seen, Shortage, time};
 pub struct StatesSettings {
     /// A machine that was silent for this number of seconds has no data.
     pub no_data_s: u32,
-    /// The same for subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several the longest counts.
+    /// The same for subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several patterns the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
     /// Machines that report only changes, as patterns: the heartbeats of their agent count as their reports.
     pub on_change: Vec<Pattern>,

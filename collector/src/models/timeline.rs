@@ -55,7 +55,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// The sums since `before`: everything counted at a later moment.
+    /// The sums since `before`: everything counted after that moment, and not at it or earlier.
     pub fn since(&self, before: &Self) -> Sums {
         let times = self.micros.iter().zip(&before.micros);
         assert!(times.clone().all(|(now, before)| now >= before), "times only grow");

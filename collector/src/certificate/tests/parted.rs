@@ -232,7 +232,7 @@ fn a_heartbeat_waits_for_the_history_that_it_speaks_of() {
     twin.beats(&mut world, 40);
     let certificate = at(&mut world, 0, 35);
     assert!(says(&certificate.open, "sequences 29 up to 30 were accepted and have not come"), "{:?}", certificate.open);
-    // The control: the same with the machine's own batches.
+    // The control: the same with a heartbeat of the machine itself.
     press.beats(&mut world, 40);
     assert!(at(&mut world, 0, 20).lanes.iter().all(|lane| lane.ranges.iter().all(|range| range.fate == Fate::Present)));
     let (mut world, mut press) = (World::new(), Machine::new("press", 1));

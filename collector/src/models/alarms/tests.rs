@@ -147,7 +147,7 @@ fn of_many_reports_of_a_condition_those_that_only_repeat_go() {
     events.extend((0..500).map(|second| belt(1000 + second, Cleared)));
     let told = view(&Log::of(&events), 2000);
     assert_eq!((&told["active"][0]["offset"], &told["active"][0]["state"]), (&json!("0"), &json!("unacked_cleared")));
-    // A clear of a dropped condition is applied, counted and listed.
+    // A clear from between dropped reports is applied, counted and listed.
     events.push(belt(101, Cleared));
     assert_eq!(view(&Log::of(&events), 2000)["late"], 1);
 }

@@ -49,7 +49,7 @@ impl Noise {
         }
     }
 
-    /// The greatest weight stays.
+    /// The weight: the heaviest compares as greatest.
     fn weight(&self) -> (u64, i64, u64) {
         (self.kind, self.time() / HOUR_S, lot(NAMES[self.name]))
     }
