@@ -8,7 +8,7 @@
 //! - [`core`]: admission: checks batches, and refuses, keeps back or appends them
 //! - [`sources`]: the facts about every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying; [`indexing`]: the thread that makes
-//!   its indexes; [`retention`]: the thread that removes old segments; [`attesting`]: the thread that appends
+//!   its indexes; [`retention`]: the thread that removes old events; [`attesting`]: the thread that appends
 //!   attestations to the operator's file; [`questions`]: the thread that finds where histories have parted
 //! - [`terms`]: which places are in this log; [`partitions`]: the parts of the log that this collector holds
 //! - [`subscribe`]: reading the log from any offset; [`cloud_event`]: events as readers get them

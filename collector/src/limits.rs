@@ -41,7 +41,7 @@ pub const FAREWELL_LOOKS_EVERY: Duration = Duration::from_millis(10);
 pub const DAMAGE_WAITING_MAX: usize = 256;
 /// Pages at the log's end that followers share.
 pub const TAIL_PAGES_MAX: usize = 64;
-/// Bytes of these pages, except for one page.
+/// Bytes of these pages; one page is kept whatever its size.
 pub const TAIL_BYTES_MAX: usize = 8 << 20;
 /// From this number of followers with filters on, all events are rendered once, and each follower selects its own.
 pub const TAIL_FILTERED_MIN: usize = 8;
@@ -67,7 +67,7 @@ pub const EXTRACT_HEAD_ENTRIES_MAX: usize = 65_536;
 pub const INDEX_NAMES_MAX: usize = 65_536;
 /// Names of a segment that stay in memory, so that its index need not be loaded if it has none of the wanted ones.
 pub const INDEX_NAMES_HELD_MAX: usize = 256;
-/// Bytes of points and names of finished segments in memory, the last used ones, except for one segment.
+/// Bytes of points and names of finished segments in memory, the last used ones; one segment stays whatever its size.
 pub const POINTS_CACHE_BYTES: usize = 4 << 20;
 /// Finished segments whose points are in memory.
 pub const POINTS_CACHE_SEGMENTS_MAX: usize = 64;
@@ -363,7 +363,7 @@ pub const MEMORY_KEPT_MS: isize = 1000;
 pub const BLOCKING_THREAD_IDLE_TIME: Duration = Duration::from_secs(2);
 /// Bytes of one HTTP request's head.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Time for a client to send a request's head, and to keep an unused connection.
+/// Time for a client to send a request's head; also how long it may keep an unused connection.
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
 /// Longest time in which a client reads none of the bytes sent to it.
 pub const HTTP_STALL_TIME: Duration = Duration::from_secs(60);
@@ -493,7 +493,7 @@ pub const CLOCK_AHEAD_MAX_US: i64 = 600_000_000;
 pub const CLOCK_NEVER_SET_BEFORE_US: i64 = 946_771_200_000_000;
 /// Events after which a model is saved: a start reads at most these again.
 pub const MODEL_SNAPSHOT_EVENTS: u64 = 1_000_000;
-/// Longest interval of saving a model that has applied events.
+/// Longest time without a save of a model that has applied events.
 pub const MODEL_SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// Snapshots of one model that are kept in each doubling of their age, counted in events.
 pub const MODEL_SNAPSHOTS_PER_DOUBLING: u32 = 2;

@@ -34,7 +34,7 @@ pub enum Part {
     Writer,
     /// Makes the indexes of finished segments.
     Indexer,
-    /// Removes old segments.
+    /// Removes old segments and samples.
     Retention,
     /// Finds the point where an agent's history and the log's have parted.
     Questions,

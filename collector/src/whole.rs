@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serializer, de};
 use serde_json::Value;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
 
-/// Up to this number every whole number is a double.
+/// Up to this number every whole number is a distinct double.
 pub const EXACT_MAX: u64 = 1 << 53;
 
 /// Whether every reader keeps this number exact.

@@ -55,7 +55,7 @@ pub(super) struct SourceEvidence {
     /// The latest reading of the source's clock, which may have been set back since.
     clock: Timestamp,
     pub unknown: Vec<Unknown>,
-    /// The offset and time at which the key was replaced, until the source has shown that it kept its ring.
+    /// The time in doubt since the key was replaced, until the source has shown that it kept its ring.
     replaced: Option<Unknown>,
     /// The time since which two machines have sent under the source's name.
     conflict: Option<Timestamp>,

@@ -29,7 +29,7 @@ impl Evidence {
     pub(super) fn concluded(mut self) -> Result<Certificate, CertificateError> {
         let names = self.names();
         let is_known = names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty()));
-        // A log that contradicts itself may have lost any source.
+        // It is unknown which sources a log that contradicts itself should have.
         if !is_known && self.refuted.is_empty() {
             return Err(CertificateError::Unknown(match &self.about {
                 About::Source(source) => source.to_string(),

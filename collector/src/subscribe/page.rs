@@ -97,7 +97,7 @@ impl Reading {
         self.cursor.shrink(kept_max);
     }
 
-    /// Renders the wanted events of one entry, which does not come from the log that [`Reading::page`] reads.
+    /// Renders the wanted events of one entry, which does not come from [`Reading::page`].
     pub fn one_entry(&mut self, entry: Entry<'_>, out: &mut Vec<u8>) {
         self.cursor.one_entry(entry, &mut self.rendering.to(out, usize::MAX));
     }
