@@ -1,4 +1,4 @@
-//! Events as CloudEvents 1.0 in structured JSON: what everything outside the protocol sees.
+//! Events as CloudEvents 1.0 in structured JSON: the format of every output except the protocol.
 //!
 //! One event is one JSON object on one line:
 //!
@@ -6,25 +6,25 @@
 //! |---|---|
 //! | `specversion` | `1.0` |
 //! | `id` | `{stream}-{epoch}-{sequence}`, as `critical-00000000000000a1-42` |
-//! | `source` | the agent's plain name, as `press-88`: its characters make it a relative URI reference as it stands |
+//! | `source` | the agent's plain name, as `press-88`: its characters make it a relative URI reference |
 //! | `subject` | the event's subject |
 //! | `time` | event time, RFC 3339 in UTC with six decimals |
-//! | `correctedtime` | when the event happened by the collector's clock; only where the source's clock is not believed, see [`corrected`] |
-//! | `type` | `afferent.sample.v1` and so on; of a derived event the type that its maker gave |
+//! | `correctedtime` | event time by the collector's clock; only if the source's clock is not trusted: [`corrected`] |
+//! | `type` | `afferent.sample.v1` and so on; of a derived event its maker's type |
 //! | `datacontenttype` | `application/json`; `text/plain` for a derived event whose text is no JSON |
 //! | `sequence` | twenty decimal digits, a string: the CloudEvents extension asks for one that sorts as text |
 //! | `epoch` | sixteen hexadecimal digits |
 //! | `stream` | `critical` or `samples` |
 //! | `recordedtime` | the agent's clock when it made the batch |
 //! | `ingesttime` | the collector's clock when it appended the batch |
-//! | `partition` | which partition of the log, a number: 0 of the embedded engine; with `offset` the event's address |
-//! | `offset` | decimal, a string: a CloudEvents Integer has 32 bits, and readers with types refuse more |
+//! | `partition` | the partition of the log, a number: 0 of the embedded engine; with `offset` the event's address |
+//! | `offset` | decimal, a string: a CloudEvents Integer has 32 bits, and typed readers refuse more |
 //! | `severitynumber` | OpenTelemetry's scale, 1 to 24 |
 //! | `data` | an object per kind, see [`data`]; of a derived event its JSON itself |
 //!
-//! Events that were posted are given back with the `source`, `id` and extensions of their maker ([`posted`]).
-//! `source` and `id` together are the idempotency key. A batch that cannot be decoded is not skipped in silence: it is one
-//! event of the type [`UNREADABLE`].
+//! Posted events are rendered with the `source`, `id` and extensions of their maker ([`posted`]). `source` and `id`
+//! together are the idempotency key. A batch that cannot be decoded is not skipped: it becomes one event of the type
+//! [`UNREADABLE`].
 
 pub mod data;
 mod followed;
@@ -48,44 +48,44 @@ use crate::rfc3339::Times;
 pub use crate::rfc3339::put_rfc3339;
 use text::{Decimal, put_decimal, put_json_string};
 
-/// The `source` of the event that stands for what the log has lost.
+/// The `source` of the event that reports offsets lost by the log.
 pub const HOLE_SOURCE: &str = "log";
 
-/// Writes events of one entry of the log after another; what all events of an entry share is rendered once.
+/// Renders the events of an entry one after the other; the part that they share is rendered once.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// Up to the sequence in the id.
+    /// The bytes up to the sequence in the id.
     opening: Vec<u8>,
-    /// From the end of the id up to the subject.
+    /// The bytes from the end of the id up to the subject.
     origin: Vec<u8>,
-    /// From the end of the sequence up to the offset.
+    /// The bytes from the end of the sequence up to the offset.
     lineage: Vec<u8>,
     first_sequence: u64,
     partition: Partition,
     first_offset: u64,
     /// The entry's ingest time.
     ingest: Vec<u8>,
-    /// What corrects the times of its events.
+    /// The clock offsets that correct the times of its events.
     clocks: Option<(Header, EntryHead)>,
     times: Times,
     sequence: Decimal,
     offset: Decimal,
-    /// The entry was written by the collector itself, so that derived events in it were posted.
+    /// Whether the collector itself wrote the entry, so that its derived events were posted.
     is_own: bool,
 }
 
 impl Writer {
-    /// One that no entry was given to yet.
+    /// A writer without an entry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Says whether the entry that is taken next was written by the collector itself.
+    /// Sets whether the collector itself wrote the next entry.
     pub fn own(&mut self, is_own: bool) {
         self.is_own = is_own;
     }
 
-    /// Takes the entry whose events come next.
+    /// Sets the entry of the next events.
     pub fn entry(&mut self, partition: Partition, head: &EntryHead, batch: &Header) {
         self.first_sequence = batch.first.get();
         self.partition = partition;
@@ -115,14 +115,14 @@ impl Writer {
         Offset::new(self.first_offset + (record.sequence.get() - self.first_sequence))
     }
 
-    /// When an event of this entry happened, where that is not what its source says.
+    /// The corrected time of an event of this entry, where it differs from the source's.
     fn corrected(&self, time: Timestamp) -> Option<Timestamp> {
         let (batch, head) = self.clocks.as_ref()?;
         let (corrected, correction) = corrected(time, batch, head.stamp, head.clock_offset_us());
         (correction != Correction::None).then_some(corrected)
     }
 
-    /// Appends the JSON of a record of this entry, without a line end, and with nothing in it that some reader takes for
+    /// Appends the JSON of a record of this entry, without a line end and without characters that a reader takes for
     /// one.
     pub fn put(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
         let from = out.len();
@@ -157,9 +157,9 @@ impl Writer {
         out.push(b'}');
     }
 
-    /// Appends an event that says that the entry's batch, from `record` on, cannot be decoded.
+    /// Appends an event that reports that the entry's batch cannot be decoded from `record` on.
     ///
-    /// Its id ends in `-unreadable`, so that it does not stand in the way of the real event once a newer reader reads it.
+    /// Its id ends in `-unreadable`, so that it does not replace the real event once a newer reader decodes it.
     pub fn put_unreadable(&mut self, out: &mut Vec<u8>, batch: &Header, index: u32, reason: &str) {
         let envelope = Envelope {
             sequence: self.first_sequence + u64::from(index),
@@ -212,11 +212,11 @@ fn put_corrected(out: &mut Vec<u8>, corrected: Option<Timestamp>) {
     }
 }
 
-/// Appends an event that stands for offsets which the log has lost. Whose events they were and when nobody knows, so
-/// that it has no `time`, and its source is the log.
+/// Appends an event that reports offsets lost by the log. The sources and times of their events are unknown: it has no
+/// `time`, and its source is the log.
 pub fn put_hole(out: &mut Vec<u8>, addresses: &Addresses, reason: &str) {
     let Addresses { partition, offsets: Range { start: first, end } } = addresses;
-    // Holes of partition 0 keep the ids that they had before there were others.
+    // Holes of partition 0 keep the ids from before there were more partitions.
     let of = if *partition == Partition::EMBEDDED { String::new() } else { format!("{partition}-") };
     let head = format!(
         concat!(
@@ -249,7 +249,7 @@ struct Envelope<'a> {
     severity: u8,
 }
 
-/// The CloudEvents `type`: of a derived event the one that its maker gave.
+/// The CloudEvents `type`: of a derived event its maker's.
 pub fn type_of<'a>(body: &Body<'a>) -> &'a str {
     match body {
         Body::Derived(derived) if !derived.kind.is_empty() => derived.kind,

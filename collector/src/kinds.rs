@@ -1,47 +1,47 @@
-//! What the collector knows of the types of events: one row a type, and one row a change of the life cycle.
+//! The collector's table of event types: one row a type, and one row a change of the life cycle.
 //!
-//! Number, name, stream and severity stand in the protocol's own table ([`Kind`], [`Change`]); here is what filters, lines,
-//! certificates and the page need beyond that. A kind without a row does not compile, and neither does a row in another's
-//! place. Where a kind needs code instead of a column (its `data`, its line), that code matches on every kind.
+//! Number, name, stream and severity are in the protocol's own table ([`Kind`], [`Change`]); here are the columns for
+//! filters, lines, certificates and the page. A kind without a row does not compile, and neither does a row at a wrong
+//! index. Where a kind needs code instead of a column (its `data`, its line), that code matches on every kind.
 
 use afferent_protocol::event::{Change, Kind, TYPE_PREFIX, TYPE_SUFFIX};
 
-/// The type of what people add later to an event that stands in the log: the only one of ours that is posted.
+/// The type of an amendment, which people add later to an event of the log: the only type of ours that is posted.
 pub const AMENDMENT: &str = "afferent.amendment.v1";
-/// The type of the event that stands for a batch which this reader cannot decode, and for offsets that the log has lost.
+/// The type of the event for a batch that this reader cannot decode, and for offsets that the log has lost.
 pub const UNREADABLE: &str = "afferent.unreadable.v1";
 
 /// A type of events.
 #[derive(Debug)]
 pub struct Type {
-    /// Its kind on the wire; none for what collectors alone make.
+    /// Its kind on the wire; `None` for types that only collectors make.
     pub kind: Option<Kind>,
     /// The CloudEvents type.
     pub name: &'static str,
-    /// What people call it.
+    /// Its name for people.
     pub title: &'static str,
-    /// One character that stands for it.
+    /// Its one-character symbol.
     pub icon: char,
     /// The members of `data`, in their order; of derived events their makers choose.
     pub fields: &'static [&'static str],
-    /// What the page does with it.
+    /// How the page shows it.
     pub page: OnPage,
 }
 
-/// What the page does with events of a type.
+/// How the page shows events of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnPage {
-    /// Lists them as what happened on a machine, and follows them.
+    /// Lists them as events of a machine, and follows them.
     Listed,
-    /// Follows them, to read again what they may have changed.
+    /// Follows them, to reload states that they may have changed.
     Followed,
-    /// Does not ask for them: a plant has too many, or they are about the carriage of events.
+    /// Does not request them: a plant has too many, or they are about the transport of events.
     Absent,
 }
 
 use OnPage::{Absent, Followed, Listed};
 
-/// All types that are not somebody's own, those of the protocol first, by their numbers.
+/// All types of ours, those of the protocol first, by their numbers.
 pub static TYPES: [Type; Kind::COUNT + 2] = [
     row(Kind::Sample, "Sample", '∿', &["value", "unit", "quality"], Absent),
     row(Kind::Breakdown, "Breakdown", '✕', &["code", "severity", "message"], Listed),
@@ -79,53 +79,53 @@ pub const fn of(kind: Kind) -> &'static Type {
 }
 
 impl Type {
-    /// The type as filters take it: `breakdown` for `afferent.breakdown.v1`.
+    /// The short type for filters: `breakdown` for `afferent.breakdown.v1`.
     pub fn short(&self) -> &'static str {
         short(self.name)
     }
 }
 
-/// All types as filters take them.
+/// All short types for filters.
 pub fn short_names() -> [&'static str; TYPES.len()] {
     TYPES.each_ref().map(Type::short)
 }
 
-/// A type of ours without what all of them have; other types stay as they are.
+/// A type of ours without prefix and version; other types stay unchanged.
 pub fn short(name: &str) -> &str {
     name.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.strip_suffix(TYPE_SUFFIX)).unwrap_or(name)
 }
 
-/// What the collector knows of a change of the life cycle.
+/// The row of a change of the life cycle.
 #[derive(Debug)]
 pub struct ChangeRow {
     /// The change.
     pub change: Change,
-    /// What a start does with it.
+    /// Whether a start reads it.
     pub at_start: AtStart,
-    /// Whether certificates take something from it.
+    /// Whether certificates use it.
     pub certifies: Certifies,
-    /// The members of `data` behind `change`, in their order. Behind those of a replaced key comes `why`, where somebody
-    /// gave a reason.
+    /// The members of `data` behind `change`, in their order. Behind those of a replaced key comes `why`, if a reason
+    /// was given.
     pub fields: &'static [&'static str],
 }
 
-/// What a start does with an event of the log.
+/// Whether a start reads an event of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtStart {
     /// Reads it again: it bears on lanes, keys, sources or the log itself.
     Replayed,
-    /// Passes over it.
+    /// Skips it.
     Passed,
 }
 
-/// Whether certificates take something from an event.
+/// Whether certificates use an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certifies {
-    /// From nobody's.
+    /// Never.
     Never,
-    /// From the collector's own.
+    /// If it is of the collector itself.
     Own,
-    /// From everybody's.
+    /// Of every source.
     Always,
 }
 

@@ -4,7 +4,7 @@
 //! 1042  2021-09-13T23:54:31Z  88-C  breakdown  E42  error  Belt torn  (press-88)
 //! ```
 //!
-//! Every text in it came from elsewhere and is made safe for a terminal.
+//! All texts in it come from events and are made safe for a terminal.
 
 mod plain;
 mod table;
@@ -20,14 +20,14 @@ pub use table::{Side, Widths, table};
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();
 
-/// Writes events as lines under each other.
+/// Renders events as aligned lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     widths: Widths,
 }
 
 impl Lines {
-    /// The line of an event, coloured; without an end. What is no event is given as it is, made safe.
+    /// The line of an event, coloured, without a line end. Input that is not an event is returned as it is, made safe.
     pub fn line(&mut self, json: &str) -> String {
         let Ok(event) = serde_json::from_str::<Value>(json) else { return plain(json).into_owned() };
         let text = |name: &str| event[name].as_str().unwrap_or_default();
@@ -54,7 +54,7 @@ fn severity(number: u64) -> Style {
     }
 }
 
-/// Without the decimals that are zero.
+/// The time without a fraction of zero.
 fn short_time(time: &str) -> String {
     match time.strip_suffix('Z').and_then(|time| time.split_once('.')) {
         Some((seconds, decimals)) => match decimals.trim_end_matches('0') {
@@ -65,7 +65,7 @@ fn short_time(time: &str) -> String {
     }
 }
 
-/// What is told of an event beside its time and subject.
+/// The details of an event beside its time and subject.
 fn details(kind: &str, data: &Value) -> String {
     let text = |name: &str| match &data[name] {
         Value::String(text) => text.clone(),
@@ -96,7 +96,7 @@ fn details(kind: &str, data: &Value) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }
 
-/// The change first, then everything else that is told of it.
+/// The change first, then all its other members.
 fn life_cycle(data: &Value) -> Vec<String> {
     let mut parts = vec![data["change"].as_str().unwrap_or_default().to_owned()];
     for (name, value) in data.as_object().into_iter().flatten().filter(|(name, _)| *name != "change") {

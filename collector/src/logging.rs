@@ -1,4 +1,4 @@
-//! What the collector says of itself, on standard error.
+//! The collector's own log messages, on standard error.
 
 use std::io::IsTerminal;
 use std::str::FromStr;
@@ -13,15 +13,15 @@ use crate::config::{LogFormat, Logging};
 /// Why logging cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The filter is not one.
+    /// The filter cannot be parsed.
     #[error("log.level: {level:?} is not a level or a filter: {error}; write error, warn, info, debug or trace")]
     Level {
-        /// What was given.
+        /// The given filter.
         level: String,
-        /// What is wrong.
+        /// The error of the parser.
         error: String,
     },
-    /// Somebody began before.
+    /// Logging has begun already.
     #[error("logging was begun already")]
     Twice,
 }

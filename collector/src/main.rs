@@ -8,7 +8,7 @@ use afferent_collector::limits::MEMORY_KEPT_MS;
 use clap::{CommandFactory, Parser, Subcommand};
 use tikv_jemalloc_ctl::{Access, AsName};
 
-/// Gives the memory of a peak back within seconds; of glibc's arenas most would stay.
+/// Returns the memory of a peak to the system within seconds; glibc would keep most of its arenas.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -63,10 +63,10 @@ enum Command {
     Man(cli::completions::Man),
 }
 
-/// Has the allocator give back soon what is free: of the first arena, and of all that threads will have.
+/// Makes the allocator return free memory soon: of the first arena, and of all later ones.
 fn give_memory_back() {
     for arena in [&b"arenas.dirty_decay_ms\0"[..], b"arena.0.dirty_decay_ms\0"] {
-        // One that refuses gives it back later.
+        // An arena that refuses returns it later.
         let _ = arena.name().write(MEMORY_KEPT_MS);
     }
 }

@@ -1,6 +1,6 @@
 //! Times as RFC 3339: UTC, six decimals, as `2021-09-13T23:54:31.000000Z`.
 //!
-//! Written here because it is done three times an event, and because event times reach to the end of the year 9999, a day
+//! Own code, because it runs three times an event, and because event times reach to the end of the year 9999, a day
 //! further than the libraries' instants.
 
 use afferent_protocol::ids::Timestamp;
@@ -31,7 +31,7 @@ pub(crate) fn time_text(time: Timestamp) -> String {
     String::from_utf8(Times::default().text(time).to_vec()).expect("a time is ASCII")
 }
 
-/// Writes times. Those of one second, as they follow each other in a log, differ in their last digits alone.
+/// Renders times. Consecutive times of a log are mostly of one second and differ only in their last digits.
 #[derive(Clone, Debug)]
 pub(crate) struct Times {
     second: u64,

@@ -1,7 +1,7 @@
-//! The whole collector: started in order, watched, and stopped in order.
+//! The whole collector: starts its parts in order, watches them, and stops them in order.
 //!
-//! Data directory, log, writer thread, the way in (endpoint or broker), models, HTTP. To stop, the way in closes first, then
-//! what was handed over is committed, then the log closes.
+//! The order is: data directory, log, writer thread, the entrance (endpoint or broker), models, HTTP. To stop, the
+//! entrance closes first, then the accepted messages are committed, then the log closes.
 
 mod check;
 mod engine;
@@ -37,10 +37,10 @@ pub use check::{Scope, check, connect};
 use partition::{Around, Opened, RunningPartition, Ways};
 use reload::Door;
 
-/// Why the collector cannot run, or could not end well.
+/// Why the collector cannot run, or failed to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The configuration cannot be used.
+    /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory cannot be used.
@@ -63,24 +63,24 @@ pub enum RunError {
     Http {
         /// The address.
         listen: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// There are too few open files to be had.
+    /// Too few open files are allowed.
     #[error(transparent)]
     Files(#[from] TooFewFiles),
     /// The system refuses a thread, random numbers or signals.
     #[error("the system refuses {what}: {error}")]
     System {
-        /// What.
+        /// The refused resource.
         what: &'static str,
-        /// What it says.
+        /// The error of the system.
         error: String,
     },
-    /// A part ended that the collector needs.
+    /// A required part ended.
     #[error(transparent)]
     Part(#[from] PartEnded),
-    /// The writer ended, on its own or not well.
+    /// The writer ended early or with an error.
     #[error(transparent)]
     Writer(#[from] WriterError),
 }
@@ -90,11 +90,11 @@ type JoinThread = std::thread::JoinHandle<()>;
 
 /// The running collector.
 pub struct Collector {
-    /// Where agents connect; `None` with an external broker.
+    /// The address for agents; `None` with an external broker.
     pub mqtt: Option<SocketAddr>,
-    /// Where the HTTP server listens.
+    /// The address of the HTTP server.
     pub http: SocketAddr,
-    /// What the HTTP server sees: for those in the same process.
+    /// The state behind the HTTP server, for users in the same process.
     pub state: ApiState,
     switch: StopSender,
     way_in: JoinHandle<()>,
@@ -106,7 +106,7 @@ pub struct Collector {
     _data: DataDirectory,
 }
 
-/// Runs the collector until `until`, and stops it. SIGHUP has it read its configuration `again`.
+/// Runs the collector until `until`, and stops it. On SIGHUP it reads its configuration with `again`.
 pub async fn run(
     config: Config,
     again: impl Fn() -> Result<Config, ConfigError>,
@@ -125,7 +125,7 @@ pub async fn run(
     collector.stop_after(ended).await
 }
 
-/// Waits for SIGINT or SIGTERM; both are heard from the call on, also while something else is still being started.
+/// Waits for SIGINT or SIGTERM; both are handled from the call on, also while other parts are still being started.
 ///
 /// # Panics
 /// Outside a tokio runtime.
@@ -147,7 +147,7 @@ pub fn terminated() -> impl Future<Output = ()> {
 }
 
 impl Collector {
-    /// Starts everything; it is all running, or nothing is.
+    /// Starts all parts; on an error none stays running.
     pub async fn start(config: &Config) -> Result<Self, RunError> {
         config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let data = DataDirectory::open(&config.data)?;
@@ -186,7 +186,7 @@ impl Collector {
         let (models, threads) = start_models(models).await?;
         let run = getrandom::u64().map_err(system("random numbers"))?;
         let subscriptions = Arc::new(Subscriptions::open(&data.path().join("subscriptions"), run)?);
-        // By its first key the log is judged.
+        // The log's first key verifies it.
         let own = (config.name, first_public_key(data.path()).unwrap_or(key));
         let partitions = Partitions::new(vec![held]);
         let state = ApiState { own, partitions, subscriptions, health, models };
@@ -210,18 +210,17 @@ impl Collector {
         self.state.partitions.first().durable.clone()
     }
 
-    /// Waits until a part has ended that the collector ends with, which none does while all is well.
+    /// Waits until a required part has ended, which does not happen in normal operation.
     pub async fn part_ended(&self) -> PartEnded {
         self.supervisor.part_ended().await
     }
 
-    /// Stops; after the end of a part, what is left of the others is not waited for long, and the error tells of that
-    /// part.
+    /// Stops; after the end of a part, the wait for the others is short, and the error names that part.
     pub async fn stop_after(self, ended: Option<PartEnded>) -> Result<(), RunError> {
         let Some(ended) = ended else { return self.stop().await };
         match tokio::time::timeout(EXIT_TIME_MAX, self.stop()).await {
             Ok(Ok(())) => {}
-            // Why the writer could not write is more than that it ended.
+            // The error of a write is a better reason than the end of the writer.
             Ok(Err(error @ RunError::Writer(WriterError::Unwritten(_) | WriterError::Unknown(_)))) => {
                 return Err(error);
             }
@@ -231,7 +230,7 @@ impl Collector {
         Err(ended.into())
     }
 
-    /// Stops taking in, commits what was taken, and closes the log.
+    /// Stops taking messages, commits the taken ones, and closes the log.
     pub async fn stop(self) -> Result<(), RunError> {
         let Self { state, switch, way_in, web, partitions, models, .. } = self;
         switch.stop();
@@ -251,7 +250,7 @@ impl Collector {
             Err(_) => aborting.abort(),
         }
         drop(state);
-        // A place that hangs does not keep the collector from ending.
+        // A file that hangs does not keep the collector from ending.
         let until = tokio::time::Instant::now() + HTTP_FAREWELL_MAX;
         while !attesting.iter().all(JoinThread::is_finished) && tokio::time::Instant::now() < until {
             tokio::time::sleep(FAREWELL_LOOKS_EVERY).await;
@@ -266,7 +265,7 @@ impl Collector {
     }
 }
 
-/// The way by which agents' messages come in, not yet serving.
+/// The entrance of agents' messages, not yet serving.
 struct WayIn {
     outbox: Outbox,
     address: Option<SocketAddr>,
@@ -298,7 +297,7 @@ impl WayIn {
     }
 }
 
-/// Loads the models' snapshots, away from the tasks, and starts to follow the log.
+/// Loads the models' snapshots, outside the async tasks, and starts to follow the log.
 async fn start_models(settings: ModelSettings) -> Result<(Models, ModelThreads), RunError> {
     let starting = tokio::task::spawn_blocking(|| Models::start(settings));
     let started = starting.await.map_err(system("the start of the models"))?;

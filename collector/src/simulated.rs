@@ -38,7 +38,7 @@ pub(crate) struct Agent {
     pub lane: Lane,
     pub next: u64,
     pub chain: ChainHash,
-    /// Which run of it this is: another one has another instance and another connection.
+    /// The run of the agent: a different run has a different instance and connection.
     pub run: u8,
     /// The number of its next hello.
     pub session: u32,
@@ -63,7 +63,7 @@ impl Agent {
         bytes
     }
 
-    /// A batch of so many samples.
+    /// A batch of this number of samples.
     pub fn samples(&mut self, count: u64) -> Vec<u8> {
         for index in 0..count {
             let subject = Subject::new("88-C/spindle/temperature").unwrap();
@@ -97,7 +97,7 @@ impl Agent {
         self.seal()
     }
 
-    /// As [`Agent::samples`], without going on: the next batch is the same.
+    /// As [`Agent::samples`], but the lane stays: the next batch has the same sequences.
     pub fn samples_of(&mut self, count: u64) -> Vec<u8> {
         let (next, chain) = (self.next, self.chain);
         let bytes = self.samples(count);
@@ -105,7 +105,7 @@ impl Agent {
         bytes
     }
 
-    /// A batch of one sample, signed, whose header says another count and codec. The lane does not go on.
+    /// A batch of one sample, signed, whose header has a wrong count and codec. The lane stays.
     pub fn lie(&mut self, count: u32, codec: u8) -> Vec<u8> {
         let mut bytes = self.samples_of(1);
         let header = Header { count, codec, ..*parse(&bytes).header() };
@@ -117,7 +117,7 @@ impl Agent {
         bytes
     }
 
-    /// The hello of one that holds its lane from `first` on, which proves nothing yet.
+    /// The hello of an agent that holds its lane from `first` on, without an answer to a challenge.
     pub fn hello(&self, first: u64) -> Vec<u8> {
         self.hello_over(first, Nonce::NONE)
     }
@@ -129,12 +129,12 @@ impl Agent {
         self.up(answer, Control::Hello(Hello { session: self.session, lanes }))
     }
 
-    /// What it says, signed.
+    /// A control message of the agent, signed.
     pub fn up(&self, answer: Nonce, control: Control) -> Vec<u8> {
         self.said_over(answer, UpContent::Control(control))
     }
 
-    /// The same, without an answer to a challenge.
+    /// As [`Agent::up`], without an answer to a challenge.
     pub fn said(&self, content: UpContent) -> Vec<u8> {
         self.said_over(Nonce::NONE, content)
     }
@@ -154,7 +154,7 @@ impl Agent {
     }
 }
 
-/// Says hello and proves it; gives what is answered to that.
+/// Sends a hello and the answer to the challenge; returns the collector's reply.
 pub(crate) fn greet<L: UnifiedLog>(
     core: &mut Core<L>,
     agent: &Agent,

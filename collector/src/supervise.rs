@@ -1,9 +1,9 @@
-//! Every task and thread of the collector, each under its name: none of them ends in silence.
+//! Every task and thread of the collector under its name: each end is reported.
 //!
-//! A [`Part`] that panics, or that returns before the collector stops, makes the collector unhealthy and says why. What
-//! the way of events needs ([`Remedy::Exit`]) ends the process with it, so that whoever watches the process starts it
-//! again. All others run beside the log and are started again here ([`Remedy::Restart`]), each time after a longer
-//! wait.
+//! A [`Part`] that panics, or that returns before the collector stops, makes the collector unhealthy and reports the
+//! reason. A part on the path of events ([`Remedy::Exit`]) ends the process with it, so that the service manager
+//! restarts the process. All others run beside the log and are restarted here ([`Remedy::Restart`]), each time after a
+//! longer wait.
 
 mod parts;
 
@@ -21,7 +21,7 @@ use crate::limits::{FOLLOWER_NICE, REASON_TIME, RESTART_LOOKS_EVERY};
 
 pub use parts::{PartReport, Parts};
 
-/// What runs by itself.
+/// A task or thread that runs by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
     /// Takes the connections of agents.
@@ -34,13 +34,13 @@ pub enum Part {
     Writer,
     /// Makes the indexes of finished segments.
     Indexer,
-    /// Removes what is old.
+    /// Removes old segments and samples.
     Retention,
-    /// Looks up where an agent's history and the log's have parted.
+    /// Finds the point where an agent's history and the log's have parted.
     Questions,
     /// Appends attestations to the operator's file.
     Attestations,
-    /// Brings the index of posted events up to the log.
+    /// Brings the index of posted events up to the log's end.
     PostedIds,
     /// Folds the log into states.
     Models,
@@ -48,17 +48,17 @@ pub enum Part {
     ModelRebuild,
 }
 
-/// What follows the end of a part.
+/// The consequence of a part's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// It is started again.
+    /// The part is restarted.
     Restart,
     /// The process ends with an error.
     Exit,
 }
 
 impl Part {
-    /// All of them.
+    /// All parts.
     pub const ALL: [Self; 11] = [
         Self::Endpoint,
         Self::Broker,
@@ -73,7 +73,7 @@ impl Part {
         Self::ModelRebuild,
     ];
 
-    /// The name that people, metrics and the system's list of threads see (which has 15 bytes for it).
+    /// The name for people, metrics and the system's list of threads (which has 15 bytes for it).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Endpoint => "endpoint",
@@ -90,7 +90,7 @@ impl Part {
         }
     }
 
-    /// What follows its end.
+    /// The consequence of its end.
     pub const fn remedy(self) -> Remedy {
         match self {
             Self::Endpoint | Self::Broker | Self::Web | Self::Writer => Remedy::Exit,
@@ -104,29 +104,29 @@ impl Part {
         }
     }
 
-    /// Whether it follows the log for its own sake: where cores are scarce, the way of events goes before it.
+    /// Whether it only follows the log: where cores are scarce, the path of events has priority.
     const fn follows(self) -> bool {
         matches!(self, Self::Indexer | Self::Retention | Self::Models | Self::ModelRebuild)
     }
 
-    /// Whether it may come to its end while the collector runs: its work is done then.
+    /// Whether it may end while the collector runs, because its work is done.
     const fn comes_to_an_end(self) -> bool {
-        // Retention that is off has nothing to do once it has finished what an earlier run began.
+        // Retention that is off has no work once it has finished the removal of an earlier run.
         matches!(self, Self::Retention | Self::PostedIds | Self::ModelRebuild)
     }
 }
 
-/// A part ended, and the collector with it.
+/// A required part ended, and the collector with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the part `{}` has ended: {why}; the collector ends with it; start it again, and report this", part.name())]
 pub struct PartEnded {
-    /// Which one.
+    /// The part.
     pub part: Part,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// Starts parts and watches them. Clones are the same.
+/// Starts parts and watches them. Clones share the state.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     health: Arc<Health>,
@@ -135,24 +135,24 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// One that reports to `health`; what ends after `stopping` was said ends in its time.
+    /// A supervisor that reports to `health`; ends after `stopping` are expected.
     pub fn new(health: Arc<Health>, stopping: Stop) -> Self {
         Self { health, stopping, ended: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Where it reports.
+    /// The health that it reports to.
     pub fn health(&self) -> &Arc<Health> {
         &self.health
     }
 
-    /// Waits until a part has ended that the collector ends with.
+    /// Waits until a required part has ended.
     pub async fn part_ended(&self) -> PartEnded {
         let mut ended = self.ended.subscribe();
         let ended = ended.wait_for(Option::is_some).await.expect("the sender lives as long as this value");
         ended.clone().expect("was waited for")
     }
 
-    /// Starts a task that the collector ends with.
+    /// Starts a task that the collector requires.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -170,10 +170,10 @@ impl Supervisor {
         })
     }
 
-    /// Starts a thread that the collector ends with; it gives `None` after a panic.
+    /// Starts a thread that the collector requires; it returns `None` after a panic.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system has no thread.
     pub fn thread_once<T: Send + 'static>(
         &self,
         part: Part,
@@ -195,11 +195,11 @@ impl Supervisor {
         })
     }
 
-    /// Starts a thread that is started again when it panics, or returns before its time: `body` is called again. One that
-    /// follows the log has a lower priority; to Linux a priority is a thread's own.
+    /// Starts a thread that is restarted when it panics or returns early: `body` is called again. A thread that follows
+    /// the log has a lower priority; on Linux a priority is a thread's own.
     ///
     /// # Errors
-    /// When the system has no thread to give.
+    /// When the system has no thread.
     pub fn thread(&self, part: Part, mut body: impl FnMut() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         assert_eq!(part.remedy(), Remedy::Restart, "the collector ends with it");
         let supervisor = self.clone();
@@ -207,7 +207,7 @@ impl Supervisor {
             if part.follows()
                 && let Err(error) = rustix::process::setpriority_process(None, FOLLOWER_NICE)
             {
-                // It works all the same, and others wait for it a little longer.
+                // The thread works all the same, and others wait for it a little longer.
                 tracing::debug!(%error, part = part.name(), "the thread keeps its priority");
             }
             supervisor.keep(part, &mut body);
@@ -236,7 +236,7 @@ impl Supervisor {
         }
     }
 
-    /// Waits; tells whether the collector goes on.
+    /// Waits; returns whether the collector keeps running.
     fn pause(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         while !self.stopping.is_requested() {
@@ -257,7 +257,7 @@ impl Supervisor {
         };
         tracing::error!(part = part.name(), why, "a part has ended; the collector ends with it");
         self.health.parts.ended(part, why.clone(), None);
-        // The first one is the reason, others follow from it.
+        // The first end is the reason, others follow from it.
         self.ended.send_if_modified(|ended| {
             let is_first = ended.is_none();
             ended.get_or_insert(PartEnded { part, why });
@@ -268,8 +268,8 @@ impl Supervisor {
 
 const RETURNED: &str = "it returned although the collector goes on";
 
-/// Debug builds panic at the start of the part that this variable names: at every start, or with `NAME:COUNT` at so
-/// many. Nothing of it is in a release.
+/// Debug builds panic at the start of the part that this variable names: at every start, or with `NAME:COUNT` at the
+/// first COUNT ones. Release builds ignore it.
 pub const PLANTED_PANIC: &str = "AFFERENT_PLANTED_PANIC";
 
 fn plant(part: Part, starts: u64) {

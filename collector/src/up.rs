@@ -1,7 +1,7 @@
-//! `up`: a collector and an agent for this machine in one process, to see the whole of it work.
+//! `up`: a collector and an agent for this machine in one process, to try both.
 //!
-//! It is the same collector and the same agent as in production, joined by MQTT over loopback. What arrives in the
-//! unified log is shown as it arrives.
+//! Both are the same as in production, joined by MQTT over loopback. Events of the unified log are shown as they
+//! arrive.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -18,18 +18,18 @@ use crate::line::Lines;
 use crate::run::{Collector, RunError, terminated};
 use crate::subscribe::{Filter, Format, Reading};
 
-/// Where everything is.
+/// Directory and addresses.
 #[derive(Clone, Debug)]
 pub struct UpSettings {
     /// The directory of both.
     pub data: PathBuf,
-    /// Where agents connect.
+    /// The address for agents.
     pub mqtt: SocketAddr,
-    /// Where readers connect.
+    /// The address for readers.
     pub http: SocketAddr,
 }
 
-/// Why it does not run.
+/// Why `up` fails.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
     /// The collector does not run.
@@ -40,7 +40,7 @@ pub enum UpError {
     Agent(#[from] afferent_agent::run::RunError),
 }
 
-/// Runs both until SIGINT or SIGTERM, and shows what arrives.
+/// Runs both until SIGINT or SIGTERM, and shows arriving events.
 pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
     let terminated = terminated();
     let collector = Collector::start(config).await?;
@@ -83,7 +83,7 @@ fn socket(data: &Path) -> PathBuf {
     data.join("agent.sock")
 }
 
-/// Tells whoever looks; when nobody does any more, it runs and ends all the same.
+/// Prints a line; an error is ignored: without a terminal it runs and ends all the same.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -92,7 +92,7 @@ fn say(text: &str) {
 fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String {
     let socket = socket(&settings.data);
     let socket = socket.display();
-    // The commands look for a collector where it is by default.
+    // The commands use the default address of a collector.
     let at = if http == Http::default().listen { String::new() } else { format!(" --http {http}") };
     format!(
         "Afferent is up. Data: {}   agents: mqtt://{mqtt}   readers: http://{http}\n\
@@ -125,7 +125,7 @@ async fn show(collector: &Collector, begin: Offset) {
         let shown = write_lines(&mut lines, &text);
         let caught_up = reading.next() >= *durable.borrow_and_update();
         if shown.is_err() || page.is_err() || (caught_up && durable.changed().await.is_err()) {
-            // Nobody looks any more, or the log is gone: running on without a picture is what is wanted.
+            // The terminal is gone, or the log is: it keeps running without output.
             std::future::pending::<()>().await;
         }
     }

@@ -1,17 +1,17 @@
-//! Whole numbers in JSON: one rule for all that the collector writes.
+//! Whole numbers in JSON: one rule for all output of the collector.
 //!
-//! Up to 2^53 they are numbers, and beyond that texts of their digits, as most readers take every number for a double. An
-//! offset of the log is no figure but a key, and so always a text.
+//! Up to 2^53 they are numbers, and beyond that texts of their digits, as most readers parse every number as a double.
+//! An offset of the log is a key, not a quantity, and so always a text.
 
 use afferent_protocol::ids::{Offset, Sequence};
 use serde::{Deserialize, Deserializer, Serializer, de};
 use serde_json::Value;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
 
-/// Up to here every whole number is a double of its own.
+/// Up to this number every whole number is a distinct double.
 pub const EXACT_MAX: u64 = 1 << 53;
 
-/// Whether every reader keeps this number as it is.
+/// Whether every reader keeps this number exact.
 pub const fn is_exact(number: i64) -> bool {
     number.unsigned_abs() <= EXACT_MAX
 }
@@ -91,7 +91,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Wrapped>(json).unwrap(), Wrapped(number));
         }
         assert!(serde_json::from_str::<Wrapped>("\"many\"").is_err());
-        // The control: as numbers, the two around the border are one for a reader with doubles.
+        // The control: as numbers, the two around the border are equal for a reader with doubles.
         assert!((EXACT_MAX + 1) as f64 == EXACT_MAX as f64);
         assert_eq!(
             (value(-(1 << 53)), value(-(1 << 53) - 1)),

@@ -1,15 +1,15 @@
-//! Which requests are taken from a browser: a page of another origin neither changes anything here nor reads anything.
+//! Which requests of a browser are accepted: a page of a different origin neither changes nor reads anything here.
 //!
-//! A browser sends what a page of any origin asks for, and asks for permission first only where a request is not a
-//! plain one (a form, a text, an empty POST). So a request that changes something is refused
+//! A browser sends the requests of a page of any origin, and asks for permission first only if a request is not a
+//! simple one (a form, a text, an empty POST). So a request that changes something is refused
 //!
-//! - when its `Origin` is another one, or `Sec-Fetch-Site` says that it comes from another site: every browser sends one
-//!   of them with it, and programs such as curl send none;
-//! - when it is a POST with a body whose type a form can have, unless attributes of a CloudEvent stand in its headers: this
+//! - when its `Origin` is a different one, or `Sec-Fetch-Site` names a different site: every browser sends one of these
+//!   headers, and programs such as curl send neither;
+//! - when it is a POST with a body whose type a form can have, unless its headers have attributes of a CloudEvent: this
 //!   holds also where a browser sends neither.
 //!
 //! A page can have its own name resolve to this machine (DNS rebinding), and is then of the same origin. So a request,
-//! also one that reads, is refused when its `Host` is none of this collector's names ([`Names`]).
+//! also one that reads, is refused when its `Host` is not one of this collector's names ([`Names`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Names {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
-            // A program of HTTP/1.0: every browser says where it thinks that it is.
+            // A program of HTTP/1.0: every browser sends the name of its server.
             (None, _) => None,
             (Some(host), None) => Some(authority(host.as_bytes()).ok_or_else(|| foreign_host(host.as_bytes()))?),
             (Some(_), Some(host)) => return Err(foreign_host(host.as_bytes())),

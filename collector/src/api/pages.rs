@@ -62,7 +62,7 @@ impl Pages {
             return Ok((Bytes::new(), Page::AtEnd));
         }
         let room = &self.budgets.room;
-        // A page that others share is a large one, of which each who stalls would keep another.
+        // A shared page is a large one, and each stalled reader would keep a different one.
         if !Tail::is_near(first, end) || (reading.is_filtered() && !tail.is_crowded()) || room.is_short() {
             return self.rendered().await;
         }
@@ -103,7 +103,7 @@ impl Pages {
         rendering.spawn(async move {
             let turn = budgets.rendering(of).await;
             let bytes_max = budgets.room.page_bytes();
-            // What a page takes that is followed by more: it is full, and a little over.
+            // A page that is followed by more: it is full, and a little over.
             let is_full = log.kept().end.since(reading.next()) >= EVENTS_DEFAULT && !reading.is_filtered();
             let from_start = if is_full { bytes_max + bytes_max / 16 } else { 0 };
             let buffers_kept = if is_ahead { PAGE_BUFFERS_KEPT_BYTES } else { 0 };
@@ -145,7 +145,7 @@ async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset, room: &Room) ->
     if let Some(page) = tail.find(at) {
         return Ok(page);
     }
-    // One at a time, for all of them: nobody's turn comes before it.
+    // One at a time, for all of them: no request's turn comes before it.
     let _one = tail.rendering.lock().await;
     if let Some(page) = tail.find(at) {
         return Ok(page);

@@ -62,14 +62,14 @@ pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Bu
                 let asked = Asked::new(router, Client { peer, local, is_beyond: Some(full) }, has_asked);
                 let connection = connection(stream, asked, HTTP_RESERVE_TIME, stopping);
                 connections.spawn(async {
-                    // Whoever takes longer to read an answer gives its place to others.
+                    // A client that reads an answer more slowly gives its connection to others.
                     let _ = timeout(2 * HTTP_RESERVE_TIME, connection).await;
                 })
             }),
         }
     }
     drop(listener);
-    // How long this may take is up to who stops us.
+    // The caller bounds how long this takes.
     while let Some(ended) = connections.join_next().await {
         note_panic(ended);
     }
@@ -112,7 +112,7 @@ impl Service<Request<Incoming>> for Asked {
 async fn connection(stream: TcpStream, asked: Asked, head_time: Duration, mut stopping: Stop) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    // A client that takes nothing is let go. One that says nothing is waited for: it may be reading a stream.
+    // A client that does not read is disconnected. A silent one is not: it may be reading a stream.
     stream.set_write_timeout(Some(HTTP_STALL_TIME));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,9 +1,9 @@
-//! Pages at the log's end, rendered once for everybody who follows it.
+//! Pages at the log's end, rendered once for all followers.
 //!
-//! The log is immutable: what was rendered of some offsets is right for every other reader of them. Followers without a
-//! filter take a page as it is, the others the lines of it that they want; either way they go on behind it, so that
-//! however many there are, soon all of them share one chain of pages. A thousand followers cost what one does, and
-//! their sockets.
+//! The log is immutable: the rendering of some offsets is right for every other reader of them. Followers without a
+//! filter take a whole page, the others its lines that they want; either way they continue behind it, so that however
+//! many there are, soon all of them share one chain of pages. A thousand followers cost as much as one, and their
+//! sockets.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -41,7 +41,7 @@ impl Rendered {
         if let [range] = ranges.as_slice()
             && range.len() >= self.bytes.len() / 8
         {
-            // What stands in one piece is shared as well; a small one would keep all of the page for itself.
+            // A contiguous part is shared as well; a small one would keep all of the page in memory.
             return self.bytes.slice(range.clone());
         }
         let mut wanted = Vec::with_capacity(ranges.iter().map(Range::len).sum());
@@ -79,7 +79,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.tail.filtered.fetch_sub(usize::from(self.is_filtered), Ordering::Relaxed);
-        // Under the lock, so that no page comes behind the last one who could want it.
+        // Under the lock, so that no page is added after the last follower has left.
         let mut pages = self.tail.pages();
         if self.tail.followers.fetch_sub(1, Ordering::Relaxed) == 1 {
             *pages = VecDeque::new();

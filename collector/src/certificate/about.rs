@@ -1,19 +1,19 @@
-//! Whom a certificate is about.
+//! The subject of a certificate: a source, a machine or the whole log.
 
 use afferent_protocol::ids::SourceId;
 use serde::Serialize;
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// Whom a certificate is about.
+/// The subject of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum About {
     /// An agent: all of its streams.
     Source(SourceId),
-    /// A machine (the first level of subjects): all streams of every source that spoke of it.
+    /// A machine (the first level of subjects): all streams of every source that sends events about it.
     Machine(String),
-    /// Everybody: what a log as a whole is worth.
+    /// The log as a whole: all sources.
     Log,
 }
 

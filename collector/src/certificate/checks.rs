@@ -1,12 +1,12 @@
-//! Where batches of a lane end, and their checks: which history a statement about the lane is of.
+//! Ends of a lane's batches and their checks: they identify the history that a statement about the lane is of.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use afferent_protocol::ids::Sequence;
 
-/// Batches whose ends are known, whoever names them later.
+/// Number of recent batches whose ends are kept for statements that come later.
 const RECENT: usize = 1024;
-/// Ends that somebody has named; beyond it those are forgotten that no statement names any more.
+/// Number of ends that statements have named; above it the ends that no statement names any more are dropped.
 const NAMED_MAX: usize = 4096;
 
 /// The ends of a lane's batches that statements name, or may soon name.
@@ -17,7 +17,7 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// A batch ends here.
+    /// Records the end of a batch.
     pub fn ends(&mut self, end: Sequence, check: u64) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
@@ -28,7 +28,7 @@ impl Checks {
         }
     }
 
-    /// A statement names this end, of a batch that has come or is to come.
+    /// Records an end that a statement names; its batch may still come.
     pub fn name(&mut self, end: Sequence) {
         let recent = &self.recent;
         let found = || recent.iter().rev().find(|(known, _)| *known == end).map(|(_, check)| *check);
@@ -40,12 +40,12 @@ impl Checks {
         self.named.get(&end).copied().flatten()
     }
 
-    /// Whether there are so many that some are to be forgotten.
+    /// Whether named ends must be dropped.
     pub fn is_full(&self) -> bool {
         self.named.len() > NAMED_MAX
     }
 
-    /// Only these are named.
+    /// Keeps the given names and drops all others.
     pub fn keep(&mut self, named: &BTreeSet<Sequence>) {
         self.named.retain(|end, _| named.contains(end));
     }

@@ -16,28 +16,28 @@ use crate::log::inspect::Suspect;
 use crate::log::records::Decoder;
 use crate::log::{Attested, Doubt, Proof, Trust, Witnesses};
 
-/// Batches in doubt that are told one by one.
+/// Number of batches in doubt that are listed one by one.
 const SUSPECTS_TOLD_MAX: usize = 1000;
 
-/// By what a log is judged, beside itself.
+/// The keys and outside evidence that a log is judged by.
 #[derive(Clone, Debug)]
 pub struct Means {
-    /// By which keys.
+    /// The trusted keys.
     pub trust: Trust,
-    /// Attestations that were kept elsewhere.
+    /// Attestations that were kept outside the log.
     pub witnesses: Witnesses,
     /// Ring logs of agents.
     pub rings: Rings,
 }
 
 impl Default for Means {
-    /// By the log alone.
+    /// Judges by the log alone.
     fn default() -> Self {
         Self { trust: Trust::Found, witnesses: Witnesses::default(), rings: Rings::default() }
     }
 }
 
-/// Collects what the log has to say about one span.
+/// Collects the evidence of a log about one span.
 #[derive(Debug)]
 pub struct Evidence {
     pub(super) about: About,
@@ -47,25 +47,25 @@ pub struct Evidence {
     pub(super) attested: Attested,
     pub(super) rings: Rings,
     pub(super) sources: BTreeMap<SourceId, SourceEvidence>,
-    /// Sources that have spoken of the machine.
+    /// Sources that have sent events about the machine.
     pub(super) speakers: BTreeSet<SourceId>,
-    /// Names that stand for one machine's agent: each pair both ways.
+    /// Names of one machine's agent: each pair both ways.
     pub(super) aliases: BTreeMap<SourceId, BTreeSet<SourceId>>,
-    /// The names of the source that it is about.
+    /// The names of the source that the certificate is about.
     pub(super) wanted: BTreeSet<SourceId>,
     pub(super) refuted: Told,
     pub(super) open: Told,
     pub(super) suspects: Vec<Suspect>,
-    /// Times of which the log itself may have lost something when it was put back.
+    /// Times of which the log itself may have lost events when it was restored.
     pub(super) rolled_back: Vec<Unknown>,
     /// Where each term begins, and when the entry before it was appended.
     pub(super) terms: Vec<(Offset, Timestamp)>,
-    /// Where the last batch ends that was found without its records, and whose it is.
+    /// The end of the last batch that has no records any more, and the batch.
     pub(super) emptied: Option<(Offset, Suspect)>,
     pub(super) first: Option<Offset>,
     pub(super) end: Offset,
     pub(super) time: Timestamp,
-    /// Entries and events that were taken.
+    /// Entries and events that were read.
     pub(super) entries: u64,
     /// When the entry before the current one was appended.
     pub(super) stamp: Timestamp,
@@ -73,10 +73,10 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Nothing was seen yet. `own` is the collector's name.
+    /// Empty evidence. `own` is the collector's name.
     ///
     /// # Errors
-    /// When the span has no instant.
+    /// When the span is empty.
     pub fn new(about: About, span: Span, own: SourceId, means: Means) -> Result<Self, CertificateError> {
         if span.until <= span.from {
             return Err(CertificateError::Span);
@@ -111,20 +111,20 @@ impl Evidence {
         })
     }
 
-    /// Nothing was seen yet; about everybody, and all times.
+    /// Empty evidence about all sources and all times.
     pub(crate) fn of_log(own: SourceId, means: Means) -> Self {
         let (from, until) = (Timestamp::clamped(i64::MIN), Timestamp::clamped(i64::MAX));
         Self::new(About::Log, Span { from, until }, own, means).expect("all of time has an instant")
     }
 
-    /// Retention was to remove what is before this offset, as far as was seen.
+    /// The offset before which retention has removed entries, as the batches read so far declare it.
     pub(crate) fn trimmed_until(&self) -> Offset {
         self.proof.trimmed_until()
     }
 
-    /// Looks at a batch before all of them are taken: which names belong together, which keys of the log came before the one
-    /// that is named, and, in a log whose beginning is not kept, which keys are pinned. To be called for all that the log has
-    /// of the collector, in order.
+    /// Reads a batch before the pass over all of them: which names belong together, which keys of the log preceded the
+    /// named one, and, if the log's beginning is not kept, which keys are pinned. The caller passes all batches of the
+    /// collector, in order.
     pub fn ahead(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         if batch.header().source != self.own {
             return;
@@ -136,7 +136,7 @@ impl Evidence {
         self.learn_names(batch);
     }
 
-    /// Looks which names belong together by a batch of the collector.
+    /// Learns from a batch of the collector which names belong together.
     pub(super) fn learn_names(&mut self, batch: &Batch<'_>) {
         if batch.header().source != self.own {
             return;
@@ -148,14 +148,14 @@ impl Evidence {
         self.decoder = decoder;
     }
 
-    /// Takes the next batch. To be called for all that the log has, in order.
+    /// Reads the next batch. The caller passes all batches of the log, in order.
     pub fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         let chain = self.logged(head, batch);
         self.judge(head, batch, &chain);
         self.stamp = head.stamp;
     }
 
-    /// Takes the next entry of the log, whosever it is; gives its chain hash.
+    /// Reads the next entry of the log, of any source; returns its chain hash.
     pub(super) fn logged(&mut self, head: &EntryHead, batch: &Batch<'_>) -> ChainHash {
         let header = batch.header();
         let offset = Offset::new(head.ordinal);
@@ -175,7 +175,7 @@ impl Evidence {
         chain
     }
 
-    /// Takes what a batch says of those whom it is about.
+    /// Judges a batch, if the certificate is about its source.
     pub(super) fn judge(&mut self, head: &EntryHead, batch: &Batch<'_>, chain: &ChainHash) {
         let header = batch.header();
         if !self.is_looked_at(&header.source) {
@@ -191,7 +191,7 @@ impl Evidence {
         }
     }
 
-    /// A source has sent this.
+    /// Records a batch of a source.
     pub(super) fn came(&mut self, source: SourceId, lane: Lane, came: &Came) {
         let is_begun = self.first.unwrap_or_default() > Offset::ZERO;
         let source = self.sources.entry(source).or_default();
@@ -215,13 +215,13 @@ impl Evidence {
         }
     }
 
-    /// Offsets that cannot be read.
+    /// Records offsets that cannot be read.
     pub fn hole(&mut self, first: Offset, end: Offset) {
         self.refuted.say(format!("the offsets {first} up to {end} cannot be read"));
         self.end = self.end.max(end);
     }
 
-    /// Two names are one machine's agent.
+    /// Records that two names are of one machine's agent.
     pub(super) fn alias(&mut self, source: SourceId, former: SourceId) {
         self.aliases.entry(source).or_default().insert(former);
         self.aliases.entry(former).or_default().insert(source);
@@ -230,7 +230,7 @@ impl Evidence {
         }
     }
 
-    /// All names that belong to these.
+    /// All names of the same agents as the given ones.
     pub(super) fn names_of(&self, names: impl IntoIterator<Item = SourceId>) -> BTreeSet<SourceId> {
         let (mut found, mut left) = (BTreeSet::new(), Vec::from_iter(names));
         while let Some(name) = left.pop() {
@@ -248,7 +248,7 @@ impl Evidence {
         }
     }
 
-    /// What a batch whose signature holds says about itself and others.
+    /// Learns from the events of a batch whose signature holds.
     fn learn(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         let header = batch.header();
         let source = header.source;
@@ -274,7 +274,7 @@ impl Evidence {
     }
 }
 
-/// Whether a batch speaks of a machine.
+/// Whether a batch has events about a machine.
 pub(super) fn speaks(batch: &Batch<'_>, machine: &str, decoder: &mut Decoder) -> bool {
     let is_of = |subject: &Subject<'_>| subject.as_str().split('/').next() == Some(machine);
     decoder.open(batch).subjects().is_some_and(|subjects| subjects.iter().any(is_of))

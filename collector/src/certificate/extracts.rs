@@ -1,8 +1,8 @@
-//! A certificate by extracts: of a finished segment only what its extract has of those whom it is about is taken, and the
+//! A certificate by extracts: of a finished segment only its extract about the certificate's sources is read. The
 //! batches that bear on the answer are read and checked.
 //!
-//! The same evidence is collected as in a pass over the whole log, so that the answer is the same. Whatever is unusual has
-//! no answer here: somebody has to read the log.
+//! It collects the same evidence as a pass over the whole log, so that the answer is the same. Anything unusual has no
+//! answer here: the caller must read the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::log::inspect::Suspect;
 use crate::log::records::Decoder;
 use crate::log::{Doubt, Extract, Extracts, Found, Next, Row, SegmentPlace, Trust, What};
 
-/// Walks over a log in which ever more names turn out to belong together.
+/// Number of walks over a log in which each walk finds more names that belong together.
 const WALKS_MAX: usize = 4;
 
-/// What is asked.
+/// The question that a certificate answers.
 #[derive(Clone, Debug)]
 pub(super) struct Asked<'a> {
     pub about: &'a About,
@@ -36,10 +36,10 @@ pub(super) struct Asked<'a> {
     pub means: &'a Means,
 }
 
-/// The certificate by the extracts of a log; `None` when the log has to be read.
+/// The certificate by the extracts of a log; `None` when the caller must read the log.
 pub(super) fn certificate(log: &dyn Extracts, asked: &Asked<'_>) -> Option<Result<Certificate, CertificateError>> {
     let Means { trust, witnesses, rings } = asked.means;
-    // A key that is found in the log may be that of whoever wrote the extracts; witnesses and rings are held against all.
+    // A key found in the log may belong to the writer of the extracts; witnesses and rings need all batches.
     if *trust == Trust::Found || !witnesses.is_empty() || !rings.is_empty() || log.all().is_empty() {
         return None;
     }
@@ -63,7 +63,7 @@ pub(super) fn certificate(log: &dyn Extracts, asked: &Asked<'_>) -> Option<Resul
     None
 }
 
-/// The sources that speak of a machine, as far as extracts tell; `None` when one does not.
+/// The sources that send events about a machine, by the extracts; `None` when an extract does not list them.
 fn speakers(log: &dyn Extracts, machine: &str) -> Option<BTreeSet<SourceId>> {
     let mut speakers = BTreeSet::new();
     for (source, speaks) in log.all().iter().flat_map(|extract| extract.directory.speaks(machine)) {
@@ -74,21 +74,21 @@ fn speakers(log: &dyn Extracts, machine: &str) -> Option<BTreeSet<SourceId>> {
     Some(speakers)
 }
 
-/// A row, and where its entry is.
+/// A row, and the address of its entry.
 struct Placed {
     segment: SegmentPlace,
     row: Row,
 }
 
-/// A batch of a lane, oldest first.
+/// A batch of a lane. A lane's batches are kept oldest first.
 struct Known {
     came: Came,
     chain: ChainHash,
-    /// Where it is read; `None` when it was.
+    /// The address to read the batch at; `None` once it was read.
     placed: Option<Placed>,
 }
 
-/// What a walk has found.
+/// The results of a walk.
 struct Walked {
     evidence: Evidence,
     own: SourceId,
@@ -97,9 +97,9 @@ struct Walked {
     lanes: BTreeMap<(SourceId, Lane), Vec<Known>>,
     /// The keys that have signed extracts.
     signers: BTreeSet<[u8; 32]>,
-    /// The newest attestation, when an extract has told it.
+    /// The newest attestation, if an extract has one.
     attestation: Option<Vec<u8>>,
-    /// Others that speak of the machine.
+    /// More sources that send events about the machine.
     others: BTreeSet<SourceId>,
     decoder: Decoder,
 }
@@ -132,7 +132,7 @@ impl Walked {
         Some(walked)
     }
 
-    /// Where the beginning is not kept, keys are told behind what they prove.
+    /// If the beginning of the log is not kept, keys are declared behind the batches that they verify.
     fn look_ahead(&mut self, log: &dyn Extracts) -> Option<()> {
         if log.first() == Offset::ZERO {
             return Some(());
@@ -152,7 +152,7 @@ impl Walked {
         })
     }
 
-    /// Whether the segment need not be read: the running hash is known where it begins.
+    /// Whether the segment need not be read: the running hash at its beginning is known.
     fn takes(&self, extract: &Extract) -> bool {
         self.evidence.attested.is_known() && (self.evidence.first.is_some() || extract.directory.first == Offset::ZERO)
     }
@@ -177,7 +177,7 @@ impl Walked {
         self.goes_on()
     }
 
-    /// Nothing contradicts anything so far.
+    /// Continues the walk if it has found no contradiction so far.
     fn goes_on(&self) -> Option<Next> {
         self.evidence.refuted.is_empty().then_some(Next::On)
     }
@@ -203,7 +203,7 @@ impl Walked {
         evidence.time = evidence.time.max(directory.time);
         evidence.entries += directory.entries;
         if let Some((offset, end, source)) = directory.emptied {
-            // Of which machine an emptied batch was, nobody can tell.
+            // The machine of an emptied batch is unknown.
             if let About::Machine(_) = evidence.about {
                 return None;
             }
@@ -248,7 +248,7 @@ impl Walked {
         Some(())
     }
 
-    /// Whether all that bears on the answer is in the log as the extracts have it.
+    /// Whether every batch that bears on the answer is in the log as the extracts have it.
     fn is_proved(&self, log: &dyn Extracts, names: &BTreeSet<SourceId>) -> Option<()> {
         self.goes_on()?;
         let keys = self.evidence.proof.log_keys();
@@ -272,8 +272,8 @@ impl Walked {
         Some(())
     }
 
-    /// The batches of a lane that bear on the answer: from the last one before the span up to where the lane was to have
-    /// come by the statement that bounds it, the statements, and the last one, which binds all others.
+    /// The batches of a lane that bear on the answer: from the last one before the span up to the end that the bounding
+    /// statement names for the lane, the statements, and the last batch, which binds all others.
     fn bearing(&self, source: &SourceId, lane: Lane, batches: &[Known]) -> BTreeSet<usize> {
         let Some(evidence) = self.evidence.sources.get(source) else { return (0..batches.len()).collect() };
         let span = &self.evidence.span;
@@ -297,7 +297,7 @@ impl Walked {
         (begin.unwrap_or(0)..until).chain(statements).chain(batches.len().checked_sub(1)).collect()
     }
 
-    /// Whether a batch is in the log as its row has it, signed, and behind the one before it.
+    /// Whether a batch is in the log as its row has it, signed, and behind its predecessor.
     fn is_there(&self, log: &dyn Extracts, source: &SourceId, lane: Lane, batches: &[Known], at: usize) -> Option<()> {
         let Some(Placed { segment, row }) = &batches[at].placed else { return Some(()) };
         let (end, chain) = match at.checked_sub(1).map(|before| &batches[before]) {

@@ -1,4 +1,4 @@
-//! What is known of one lane: which of its sequences are in the log, and which are not, and why.
+//! The evidence about one lane: which of its sequences are in the log, which are not, and why.
 
 use std::ops;
 
@@ -19,13 +19,13 @@ use crate::sources::RangeSet;
 pub(super) struct Declared {
     pub range: SequenceRange,
     pub reason: LossReason,
-    /// When, by the source's clock.
+    /// The time of the declaration, by the source's clock.
     pub time: Timestamp,
-    /// Where in the log.
+    /// The offset of the declaration.
     pub offset: Offset,
 }
 
-/// An epoch in which this lane's events from `first` on stand once more: sequence n of it was `first` + n − 1 here.
+/// An epoch that has this lane's events from `first` on again: sequence n of it was `first` + n − 1 here.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Continued {
     pub lane: Lane,
@@ -35,37 +35,37 @@ pub(super) struct Continued {
 }
 
 impl Continued {
-    /// Where this sequence of the old lane stands in the new one.
+    /// The sequence in the new lane of the event with this sequence in the old one.
     pub fn place_of(&self, sequence: Sequence) -> Sequence {
         Sequence::new(sequence.get().saturating_sub(self.first.get()).saturating_add(1))
     }
 }
 
-/// Up to where a lane was to have come.
+/// The end that a lane must have reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// As far as anything is known of it.
+    /// As far as the lane is known.
     Everything,
     /// Up to and not including this sequence.
     Sequence(Sequence),
-    /// It had not begun.
+    /// The lane had not begun.
     Nothing,
 }
 
-/// A batch, as far as its lane must know it.
+/// The facts about a batch that its lane needs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Came {
     pub offset: Offset,
     /// The first offset after it.
     pub offset_end: Offset,
     pub range: SequenceRange,
-    /// Its earliest and its latest event time.
+    /// The batch's earliest and latest event time.
     pub time_first: Timestamp,
     pub time_last: Timestamp,
-    /// The source's clock when it was made.
+    /// The source's clock when it made the batch.
     pub wall: Timestamp,
     pub is_emptied: bool,
-    /// Its check, which statements name.
+    /// The batch's check, which statements name.
     pub check: u64,
 }
 
@@ -96,57 +96,57 @@ impl Came {
         }
     }
 
-    /// Whether it has, or had, an event of the span.
+    /// Whether the batch has, or had, an event of the span.
     pub fn meets(&self, span: &Span) -> bool {
         self.time_last >= span.from && self.time_first < span.until
     }
 }
 
-/// What was seen of a lane.
+/// The evidence about a lane.
 #[derive(Debug, Default)]
 pub(super) struct LaneEvidence {
-    /// Where its last batch ends.
+    /// The end of the lane's last batch.
     end: Sequence,
-    /// The offset of its first batch.
+    /// The offset of the lane's first batch.
     pub begun_at: Option<Offset>,
-    /// The earliest event time of its first batch.
+    /// The earliest event time of the lane's first batch.
     known_from: Option<Timestamp>,
-    /// The first sequence that is kept, where retention may have removed what was before.
+    /// The first kept sequence, if retention may have removed earlier ones.
     kept_from: Option<Sequence>,
-    /// How far it had come, and its latest event time, when the collector told that last before removing something.
+    /// The lane's end and latest event time, as the collector last declared them before it removed events.
     told: Option<(Sequence, Timestamp)>,
-    /// The latest clock reading or event time of a batch so far that has its records, so that both are signed.
+    /// The latest clock reading or event time of the batches that have their records: both are signed.
     reached: Option<Timestamp>,
     present: RangeSet,
     removed: RangeSet,
     pending: Pending,
     holes: RangeSet,
-    /// Everything that is missing before its end, whenever it was accepted.
+    /// All sequences missing before the lane's end, of any time.
     missing: RangeSet,
     pub checks: Checks,
     /// Offsets from the first batch of the span to the last one.
     pub offsets: Option<ops::Range<Offset>>,
     losses: Vec<Declared>,
-    /// More losses were declared than are remembered one by one.
+    /// More losses were declared than are kept one by one.
     has_more_losses: bool,
     pub continued: Vec<Continued>,
 }
 
 /// Emptied batches since the last batch that has its records, and the holes before them.
 ///
-/// Nothing binds the times of an emptied batch any more, so that they alone must not put it out of the span: what counts
-/// is the batch behind it.
+/// No signature binds the times of an emptied batch any more, so its own times must not exclude it from the span: the
+/// batch behind it decides.
 #[derive(Debug, Default)]
 struct Pending {
     all: RangeSet,
-    /// Those that the span takes in by their own account.
+    /// The batches that the span takes in by their own times.
     told: RangeSet,
     holes: RangeSet,
 }
 
 impl LaneEvidence {
-    /// Takes the lane's next batch; tells whether the span takes it in. `is_begun` when the log may have lost the lane's
-    /// beginning to retention.
+    /// Adds the lane's next batch; returns whether the span takes it in. `is_begun` when retention may have removed the
+    /// lane's beginning.
     pub fn batch(&mut self, came: &Came, span: &Span, is_begun: bool) -> bool {
         let Came { offset, offset_end, range, is_emptied, .. } = *came;
         let is_beginning_kept = self.begun_at.is_some() || !is_begun;
@@ -160,7 +160,7 @@ impl LaneEvidence {
         self.pending.holes.insert_or_join(hole);
         self.missing.insert_or_join(hole);
         self.checks.ends(range.end, came.check);
-        // It may lie in one from before.
+        // The batch may fill a hole from before.
         self.pending.holes.remove(range);
         self.holes.remove(range);
         self.missing.remove(range);
@@ -182,8 +182,8 @@ impl LaneEvidence {
         is_in_span
     }
 
-    /// Judges what lies before the last batch that has its records: what was accepted before it can have happened in the
-    /// span unless everything up to there lies before the span.
+    /// Judges the emptied batches before the last batch that has its records: events accepted before it can have
+    /// happened in the span unless every time up to it is before the span.
     fn settle(&mut self, span: &Span) {
         let Pending { all, told, holes } = std::mem::take(&mut self.pending);
         if self.reached.is_none_or(|reached| reached >= span.from) {
@@ -193,7 +193,7 @@ impl LaneEvidence {
         }
     }
 
-    /// All batches were taken: behind the last one nothing says that the rest lies before the span.
+    /// Ends the pass: behind the last batch no time shows that the rest is before the span.
     pub fn finish(&mut self) {
         let Pending { all, told, holes } = std::mem::take(&mut self.pending);
         let removed = if told.is_empty() { all } else { told };
@@ -201,7 +201,7 @@ impl LaneEvidence {
         holes.iter().for_each(|range| self.holes.insert_or_join(range));
     }
 
-    /// The source declares a loss. Eviction declares segment after segment: one loss that grows.
+    /// Records a declared loss. Eviction declares segment after segment: one loss that grows.
     pub fn lost(&mut self, loss: Declared) {
         let has_room = self.losses.len() < CERTIFICATE_LOSSES_MAX;
         match self.losses.last_mut() {
@@ -213,13 +213,13 @@ impl LaneEvidence {
         }
     }
 
-    /// The collector tells how far it had come, before retention removes something.
+    /// Records the lane's end and last time, which the collector declares before retention removes events.
     pub fn kept(&mut self, end: Sequence, time_last: Timestamp) {
         self.told = self.told.max(Some((end, time_last)));
     }
 
-    /// Up to when events of the span may be among those that retention has removed; `None` when none can be. A source's
-    /// events may come in any order of their times: of what is not kept, the latest time is all that is known.
+    /// The time up to which removed events may be in the span; `None` when none can be. A source's events may come in
+    /// any order of their times: of removed events only the latest time is known.
     pub fn removed_of(&self, span: &Span) -> Option<Timestamp> {
         let until = match (self.kept_from, self.known_from, self.told) {
             (Some(first), Some(known_from), _) if first > Sequence::ZERO => known_from,
@@ -229,17 +229,18 @@ impl LaneEvidence {
         (span.from <= until).then_some(until)
     }
 
-    /// Whether what is kept of it begins behind this sequence.
+    /// Whether the kept part of the lane begins behind this sequence.
     pub fn begins_behind(&self, end: Sequence) -> bool {
         self.kept_from.is_some_and(|first| first >= end) || (self.begun_at.is_none() && self.end() >= end)
     }
 
-    /// Where it ends in the log, as far as is known.
+    /// The lane's end in the log, as far as it is known.
     pub fn end(&self) -> Sequence {
         self.end.max(self.told.map_or(Sequence::ZERO, |(end, _)| end))
     }
 
-    /// Whether everything up to this end of a batch with this check has come: of the same history, not only as many.
+    /// Whether all batches up to this end have come, and the batch there has this check: the history is the same, not
+    /// only the number of events.
     pub fn has_come(&self, end: Sequence, check: Option<u64>) -> bool {
         if self.end() < end {
             return false;
@@ -248,36 +249,36 @@ impl LaneEvidence {
         let last = SequenceRange { first: Sequence::new(end.get().saturating_sub(1)), end };
         match self.checks.get(end) {
             Some(known) => known == check,
-            // What is missing there is told as missing; and what retention has removed nobody can compare.
+            // Missing sequences are reported as missing; removed ones cannot be compared.
             None => RangeSet::of(last).without(&self.missing).is_empty() || self.begins_behind(end),
         }
     }
 
-    /// Whether retention has removed something that the span takes in, or may take in.
+    /// Whether retention has removed events that are, or may be, in the span.
     pub fn has_removed(&self) -> bool {
         !self.removed.is_empty()
     }
 
-    /// Whether there is more to say than is remembered.
+    /// Whether the lane has more losses or ranges than are kept.
     pub fn is_too_much(&self) -> bool {
         self.has_more_losses || self.holes.is_joined() || self.removed.is_joined() || self.present.len() >= RANGES_MAX
     }
 
-    /// Whether everything from the last batch up to `end` was declared lost.
+    /// Whether all sequences from the last batch up to `end` were declared lost.
     pub fn is_lost_up_to(&self, end: Sequence) -> bool {
         let mut left = RangeSet::of(SequenceRange { first: self.end(), end });
         self.losses.iter().for_each(|loss| left = left.without(&RangeSet::of(loss.range)));
         left.is_empty()
     }
 
-    /// The end of what was declared lost before this offset; zero when nothing was.
+    /// The end of the losses declared before this offset; zero when there are none.
     pub fn lost_by(&self, offset: Offset) -> Sequence {
         let declared = self.losses.iter().filter(|loss| loss.offset < offset).map(|loss| loss.range.end);
         declared.max().unwrap_or(Sequence::ZERO)
     }
 
-    /// What is not there: holes before its batches, and what was declared lost behind them or under a history that the log
-    /// does not have.
+    /// The absent sequences: holes before the lane's batches, and losses declared behind them or of a history that the
+    /// log does not have.
     fn absent(&self, span: &Span) -> RangeSet {
         let mut absent = self.holes.clone();
         for Declared { range, time, offset, .. } in &self.losses {
@@ -292,8 +293,8 @@ impl LaneEvidence {
         absent
     }
 
-    /// The sequences that the span takes in, in order, up to where the lane was to have come. `continues` tells what of a
-    /// range stands in another epoch.
+    /// The sequences that the span takes in, in order, up to the lane's required end. `continues` returns the part of a
+    /// range that a different epoch has again.
     pub fn ranges(&self, span: &Span, until: Until, continues: impl Fn(SequenceRange) -> RangeSet) -> Vec<Range> {
         let limit = match until {
             Until::Everything => Sequence::new(u64::MAX),
@@ -320,7 +321,7 @@ impl LaneEvidence {
         ranges
     }
 
-    /// The sequences that are in the log, of those from `first` on: everything up to its end but for its holes.
+    /// The sequences of `range` that are in the log: all up to the lane's end except its holes.
     pub fn has(&self, range: SequenceRange) -> RangeSet {
         let range = SequenceRange { first: range.first, end: range.end.min(self.end()) };
         RangeSet::of(range).without(&self.holes)

@@ -1,4 +1,4 @@
-//! What single events say: a source about itself, and the collector about everything.
+//! Evidence from single events: of a source about itself, and of the collector about every source.
 
 use afferent_protocol::event::{Body, Event, LifeCycle, LossReason};
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
@@ -10,7 +10,7 @@ use super::spoken::Spoken;
 use super::{About, Evidence, RetiredBy, time_text};
 
 impl Evidence {
-    /// Takes what the collector says about names, wherever in the log it stands.
+    /// Learns names from an event of the collector, at any offset of the log.
     pub(super) fn learn_name(&mut self, body: &Body<'_>) {
         if let Body::LifeCycle(LifeCycle::Alias { source, former }) = body
             && let (Ok(source), Ok(former)) = (SourceId::new(source), SourceId::new(former))
@@ -19,11 +19,11 @@ impl Evidence {
         }
     }
 
-    /// Takes an event of a batch whose signature holds.
+    /// Learns from an event of a batch whose signature holds.
     pub(super) fn learn_event(&mut self, spoken: &Spoken<'_>, event: &Event<'_>) {
         let source = spoken.header.source;
         self.learn_name(&event.body);
-        // What a device says, under its own name, is about lanes that are numbered elsewhere.
+        // An event of a device under its own name is about lanes that are numbered by the device.
         if event.subject.as_str() == source.as_str() {
             self.learn_of_itself(spoken, event);
         }
@@ -42,7 +42,7 @@ impl Evidence {
         match event.body {
             Body::Loss(loss) => {
                 let range = SequenceRange { first: loss.first, end: loss.end };
-                // What is lost was accepted before, which is no earlier time where the clock was set back.
+                // Lost events were accepted before the declaration, also if the clock was set back since.
                 let time = source.clocked(header.clock.wall.max(time));
                 let declared = Declared { range, reason: loss.reason, time, offset };
                 if loss.reason == LossReason::VanishedAtLeast {
@@ -58,8 +58,8 @@ impl Evidence {
                 source.lane(loss.stream, loss.epoch).lost(declared);
             }
             Body::LifeCycle(LifeCycle::Heartbeat { lanes, .. }) => {
-                // A clock that is ahead says nothing of what had not happened when the collector took it; and one that was
-                // sealed again is as old as it was.
+                // A clock that is ahead does not vouch for events that had not happened when the collector took the
+                // batch; an event that was sealed again keeps its age.
                 let clock = header.clock.wall.min(head.stamp).min(time);
                 source.stated(Statement { clock, offset, ends: lanes.iter().collect() }, &span);
             }

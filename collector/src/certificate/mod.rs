@@ -1,20 +1,20 @@
-//! The completeness certificate: what of a source or a machine is in the log for a span of time, proved.
+//! The completeness certificate: which events of a source or a machine are in the log for a span of time, verified.
 //!
-//! - [`prove`]: by the extracts of a log where they lead to an answer (`extracts`), else by one pass over all of it, in order
-//! - [`Evidence`]: takes every batch; checks signature, chain and order, and what attestations and witnesses bind
-//! - `learned`: what single events say
+//! - [`prove`]: by the extracts of a log if they give an answer (`extracts`), else by one pass over all of it, in order
+//! - [`Evidence`]: reads every batch; checks signature, chain and order, and the bounds of attestations and witnesses
+//! - `learned`: evidence from single events
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
-//! - [`About`]: whom it is about
-//! - `checks`: of which history of a lane a statement is
-//! - `source`: how far a source had come by which time, and when nobody can know
+//! - [`About`]: the subject of a certificate
+//! - `checks`: the history of a lane that a statement belongs to
+//! - `source`: how far a source had come by which time, and when that is unknown
 //! - [`Rings`]: ring logs of agents as evidence
-//! - [`mod@verify`]: the same means for a log as a whole, with its files
-//! - `verdict`: what all of it proves; [`text`]: the certificate as people print it
+//! - [`mod@verify`]: the same evidence for a log as a whole, with its files
+//! - `verdict`: the verdict by all of it; [`text`]: the certificate as a page to print
 //!
-//! COMPLETE means: all that the sources had accepted by K (printed per source) with a time in the span is in the log, and K
-//! lies at or behind the span's end for each source that was not retired. K is what the agent itself has signed: a heartbeat
-//! with its clock and the ends of all its lanes, all of which have come. What is accepted later with an older time is no
-//! contradiction. `README.md` beside this file has the argument: who can forge what.
+//! COMPLETE means: all events that the sources had accepted by K (printed per source) with a time in the span are in
+//! the log, and K is at or behind the span's end for each source that was not retired. K is signed by the agent itself:
+//! a heartbeat with its clock and the ends of all its lanes, all of which have come. An event accepted later with an
+//! older time does not contradict it. `README.md` beside this file has the argument: who can forge which part.
 //!
 //! Event times are those of the sources' clocks. A span takes in every batch that has an event in it.
 
@@ -173,8 +173,8 @@ pub struct InRing {
 }
 
 impl Certificate {
-    /// With what the collector has heard of these sources' ring logs, of those that it is about. What is held there and has
-    /// not come is open.
+    /// Adds the state of these sources' ring logs, for the sources that the certificate is about. Events held in a ring
+    /// log that have not come are open.
     pub fn with_rings<V: Borrow<SourceView>>(mut self, sources: &[V]) -> Self {
         let is_about = |source: &SourceId| self.sources.iter().any(|known| known.source == *source);
         let lanes = sources.iter().map(V::borrow).filter(|view| is_about(&view.source));
@@ -202,7 +202,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The exit code of a command that ends with it; 2 is that of a wrong command line.
+    /// The exit code of a command with this verdict; 2 is reserved for a wrong command line.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Complete => 0,
@@ -273,20 +273,20 @@ pub struct LogEvidence {
     pub time: Timestamp,
 }
 
-/// What a whole log is worth.
+/// The verdict about a whole log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFindings {
-    /// What contradicts itself, or a witness, for people.
+    /// Contradictions within the log or with a witness, for people.
     pub refuted: Vec<String>,
-    /// What is not there and may be on its way, for people.
+    /// Missing events that may be on their way, for people.
     pub open: Vec<String>,
     /// Batches in doubt.
     pub suspects: Vec<Suspect>,
-    /// Batches that were looked at.
+    /// Number of batches that were checked.
     pub entries: u64,
-    /// Batches of ring logs that were held against it.
+    /// Number of ring log batches that were compared with the log.
     pub ring_batches: usize,
-    /// How far it is bound, and by what.
+    /// How far the log is bound, and by which evidence.
     pub log: LogEvidence,
 }
 
@@ -350,10 +350,10 @@ pub enum Fate {
 /// Why there is no certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// The log has never heard of it.
+    /// The log has no event of the subject.
     #[error("the log has no event of {0}; `afferent-collector agents` lists the sources")]
     Unknown(String),
-    /// The span has no instant in it.
+    /// The span is empty.
     #[error("the span ends before it begins; give `from` before `until`")]
     Span,
 }
@@ -387,7 +387,7 @@ fn reason_name<S: Serializer>(reason: &LossReason, serializer: S) -> Result<S::O
     serializer.serialize_str(loss_reason(*reason))
 }
 
-/// The certificate of a log that is being written, by its extracts; `None` when the log has to be read.
+/// The certificate of a log that is being written, by its extracts; `None` when the caller must read the log.
 pub(crate) fn by_extracts(
     log: &dyn ReadLog,
     about: &About,
@@ -402,7 +402,7 @@ pub(crate) fn by_extracts(
     made
 }
 
-/// Texts that are told once, and not without end.
+/// A bounded set of texts, each kept once.
 #[derive(Debug, Default)]
 struct Told(BTreeSet<String>);
 

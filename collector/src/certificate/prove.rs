@@ -1,4 +1,4 @@
-//! A certificate by the files of a log: by its extracts, or, where they do not lead to one, by all of it.
+//! A certificate by the files of a log: by its extracts, or, if they give no answer, by the whole log.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::batch::Batch;
@@ -10,21 +10,21 @@ use super::{About, Certificate, CertificateError, Evidence, Means, Span};
 use crate::log::inspect::{self, Report};
 use crate::log::{Beside, OpenError};
 
-/// Why nothing is proved.
+/// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] OpenError),
-    /// There is no certificate of it.
+    /// The log has no answer about the subject.
     #[error(transparent)]
     None(#[from] CertificateError),
 }
 
-/// Proves what of a source or a machine is in the log on this disk. `own` is the collector's name.
+/// Makes the certificate of a source or a machine from the log on this disk. `own` is the collector's name.
 ///
 /// # Errors
-/// When the log cannot be read, or has nothing of whom it is about.
+/// When the log cannot be read, or has no event of the subject.
 pub fn prove<D: Disk>(
     disk: &D,
     about: &About,
@@ -40,7 +40,7 @@ pub fn prove<D: Disk>(
     }
 }
 
-/// By all of the log. It is read once, unless what stands behind a batch may tell by which key or name it counts.
+/// Certifies by the whole log. It is read once, unless a later batch may declare the key or name of an earlier one.
 pub fn whole<D: Disk>(
     disk: &D,
     about: &About,

@@ -1,4 +1,5 @@
-//! Ring logs of agents, as evidence: what an agent still has must be in the log, or still be on its way.
+//! Ring logs of agents as evidence: the log must have every event that an agent still holds, or the event is on its
+//! way.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,21 +24,21 @@ struct InRing {
     found: Found,
 }
 
-/// Whether the log has it.
+/// Whether the log has a batch of a ring log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     No,
-    /// It has.
+    /// The log has the batch.
     Same,
-    /// It has another batch with these sequences.
+    /// The log has a different batch with these sequences.
     Other,
 }
 
-/// What ring logs hold of one lane.
+/// The batches of one lane in ring logs.
 #[derive(Clone, Debug, Default)]
 struct RingLane {
     batches: BTreeMap<Sequence, InRing>,
-    /// What is before this was acknowledged, as the ring says.
+    /// Sequences before this one were acknowledged, as the ring log has it.
     acked_end: Sequence,
 }
 
@@ -46,11 +47,11 @@ struct RingLane {
 pub struct Rings {
     lanes: BTreeMap<(SourceId, Lane), RingLane>,
     batches: usize,
-    /// Batches of the sources that were looked at.
+    /// Number of batches compared with the log.
     held_against: usize,
 }
 
-/// Why a ring log is no evidence.
+/// Why a ring log cannot serve as evidence.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// The files cannot be read.
@@ -58,40 +59,40 @@ pub enum RingError {
     Disk {
         /// The file, or the directory.
         file: String,
-        /// What the disk says.
+        /// The error of the disk.
         error: io::Error,
     },
-    /// There is nothing in it.
+    /// The directory holds no batches.
     #[error("there is no ring log there; name the folder `ring` of an agent's data directory")]
     Empty,
-    /// It has more than is held in memory.
+    /// The ring log has more batches than are held in memory.
     #[error("there are more than {CERTIFICATE_RING_BATCHES_MAX} batches in the ring logs; give one of them at a time")]
     TooMany,
 }
 
-/// What the log says of what ring logs are held against.
+/// The parts of the log that ring logs are compared with.
 pub(super) trait Against {
-    /// Whether the source is looked at.
+    /// Whether the certificate is about the source.
     fn is_about(&self, source: &SourceId) -> bool;
-    /// The key that the log holds the source to.
+    /// The key that the log has pinned for the source.
     fn key(&self, source: &SourceId) -> Option<PublicKey>;
-    /// Whether retention may have removed what the log had of a lane before this sequence.
+    /// Whether retention may have removed events of the lane before this sequence.
     fn is_removed(&self, source: &SourceId, lane: Lane, end: Sequence) -> bool;
-    /// Whether all of this was sealed again, and stands in another epoch.
+    /// Whether all of this was sealed again in a different epoch.
     fn is_elsewhere(&self, source: &SourceId, lane: Lane, range: SequenceRange) -> bool;
 }
 
-/// What a ring log says about the log.
+/// A result of comparing a ring log with the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RingFinding {
-    /// The log contradicts it.
+    /// The log contradicts the ring log.
     Refuted(String),
-    /// It has something that has not come.
+    /// The ring log holds events that have not come.
     Held(String),
 }
 
 impl Rings {
-    /// Takes the ring log in a directory, whether or not an agent is at work on it.
+    /// Reads the ring log in a directory; an agent may be writing it meanwhile.
     pub fn read<D: Disk>(&mut self, disk: &D) -> Result<(), RingError> {
         let failed = |file: &str| {
             let file = file.to_owned();
@@ -131,30 +132,30 @@ impl Rings {
         Ok(())
     }
 
-    /// Whether there is none.
+    /// Whether there are no batches.
     pub fn is_empty(&self) -> bool {
         self.batches == 0
     }
 
-    /// How many of their batches were held against the log.
+    /// Number of ring log batches that were compared with the log.
     pub(super) fn held_against(&self) -> usize {
         self.held_against
     }
 
-    /// The log has the batch of this header and chain hash.
+    /// Records that the log has the batch of this header and chain hash.
     pub(super) fn has(&mut self, header: &Header, chain: &ChainHash) {
         let (lane, range) = (Lane { stream: header.stream, epoch: header.epoch }, header.range());
         let Some(known) = self.lanes.get_mut(&(header.source, lane)) else { return };
         let touching = known.batches.range_mut(..range.end).rev().take_while(|(_, batch)| batch.end > range.first);
         for (first, batch) in touching {
             let is_in_place = *first == range.first && batch.end == range.end;
-            // The chain hash is of the content alone: under another key it is the same.
+            // The chain hash is of the content alone: it is the same under any key.
             let is_same = is_in_place && batch.chain == *chain && batch.signature == header.signature;
             batch.found = if is_same { Found::Same } else { Found::Other };
         }
     }
 
-    /// What they say once the log was taken.
+    /// The findings, once the whole log was read.
     pub(super) fn findings(&mut self, against: &impl Against) -> Vec<RingFinding> {
         let mut findings = Vec::new();
         for ((source, lane), ring) in self.lanes.iter().filter(|((source, _), _)| against.is_about(source)) {
@@ -178,10 +179,10 @@ impl Rings {
                     (true, true, _) => RingFinding::Refuted(format!(
                         "{what} are in the ring log, were acknowledged, and are not in the log"
                     )),
-                    // Its file is not taken for anything else yet.
+                    // The agent has not reused its file yet.
                     (false, ..) if against.is_elsewhere(source, *lane, SequenceRange { first, end }) => continue,
                     (false, true, _) => RingFinding::Held(format!("{what} are in the ring log, and have not come")),
-                    // An agent that has lost its key seals what it holds again under a new one.
+                    // An agent that has lost its key seals the events that it holds again under a new key.
                     (false, false, _) => RingFinding::Held(format!(
                         "{what} are in the ring log under another key than the log names for {source}, and have not come; they \
                          come after `agents replace {source} --key KEY --why …`"

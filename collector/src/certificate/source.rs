@@ -1,4 +1,4 @@
-//! What a source has said of itself: how far it had accepted events, and when nobody can know.
+//! A source's statements about itself: how far it had accepted events, and when that is unknown.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,49 +15,49 @@ use crate::sources::RangeSet;
 /// A heartbeat: everything that the source had accepted by `clock` is before these ends.
 #[derive(Clone, Debug)]
 pub(super) struct Statement {
-    /// By the source's clock, and never later than the collector's when it came.
+    /// The source's clock, at most the collector's clock when the heartbeat came.
     pub clock: Timestamp,
-    /// Where it stands in the log.
+    /// The heartbeat's offset in the log.
     pub offset: Offset,
     pub ends: Vec<LaneEnd>,
 }
 
-/// A time of which nobody can say what the source had accepted.
+/// A time for which it is unknown which events the source had accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unknown {
     pub from: Timestamp,
     pub until: Timestamp,
-    /// Why, for people.
+    /// The reason, for people.
     pub why: String,
 }
 
 impl Unknown {
-    /// Whether some of the span lies in it.
+    /// Whether a part of the span is in it.
     pub fn touches(&self, span: &Span) -> bool {
         self.from < span.until && self.until >= span.from
     }
 }
 
-/// What was seen of a source.
+/// The evidence about a source.
 #[derive(Debug, Default)]
 pub(super) struct SourceEvidence {
     pub lanes: BTreeMap<Lane, LaneEvidence>,
-    /// The first statement at or after the span's end, and behind all batches of the span.
+    /// The first statement at or after the span's end that is behind all batches of the span.
     first_after: Option<Statement>,
-    /// The one that was that until another batch of the span came.
+    /// The former `first_after`, which a later batch of the span has replaced.
     overtaken: Option<Statement>,
-    /// Statements before the span's end whose ends had not all come when they were last looked at.
+    /// Statements before the span's end whose ends had not all come at the last check.
     waiting: VecDeque<Statement>,
-    /// The latest one before the span's end whose ends have come.
+    /// The latest statement before the span's end whose ends have all come.
     arrived: Option<Statement>,
-    /// The newest one of all.
+    /// The newest statement.
     newest: Option<Statement>,
-    /// The latest that its clock ever said: it may have been set back since.
+    /// The latest reading of the source's clock, which may have been set back since.
     clock: Timestamp,
     pub unknown: Vec<Unknown>,
-    /// Where and since when the key was replaced, until the source has shown that it kept its ring.
+    /// The time in doubt since the key was replaced, until the source has shown that it kept its ring.
     replaced: Option<Unknown>,
-    /// Since when two machines speak for it.
+    /// The time since which two machines have sent under the source's name.
     conflict: Option<Timestamp>,
     pub retired: Option<(Offset, RetiredBy)>,
 }
@@ -67,7 +67,7 @@ impl SourceEvidence {
         self.lanes.entry(Lane { stream, epoch }).or_default()
     }
 
-    /// Takes a heartbeat.
+    /// Records a heartbeat.
     pub fn stated(&mut self, statement: Statement, span: &Span) {
         let mut is_full = false;
         for named in &statement.ends {
@@ -80,7 +80,7 @@ impl SourceEvidence {
             self.forget_checks(&statement);
         }
         if statement.clock >= span.until {
-            // The source's clock may have been set back since: the first one is what bounds the span.
+            // The source's clock may have been set back since: the first statement bounds the span.
             self.first_after.get_or_insert(statement);
             return;
         }
@@ -91,7 +91,7 @@ impl SourceEvidence {
         self.look_again();
     }
 
-    /// Ends that no statement names which may still count are forgotten.
+    /// Drops the ends that no statement names which may still count.
     fn forget_checks(&mut self, stated: &Statement) {
         let single = [&self.first_after, &self.overtaken, &self.arrived, &self.newest].into_iter().flatten();
         let all = single.chain(&self.waiting).chain([stated]);
@@ -104,18 +104,18 @@ impl SourceEvidence {
         }
     }
 
-    /// A batch was made when its clock said this; tells the latest that it ever said.
+    /// Records the source's clock at the making of a batch; returns the latest reading of the clock so far.
     pub fn clocked(&mut self, clock: Timestamp) -> Timestamp {
         self.clock = self.clock.max(clock);
         self.clock
     }
 
-    /// A batch of the span has come: what bounds the span is to be said behind it.
+    /// Records that a batch of the span has come: the bounding statement must come behind it.
     pub fn came(&mut self) {
         self.overtaken = self.first_after.take().or(self.overtaken.take());
     }
 
-    /// Looks which of the waiting statements have come true.
+    /// Checks which waiting statements have all their ends now.
     fn look_again(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         for statement in waiting {
@@ -127,7 +127,7 @@ impl SourceEvidence {
         }
     }
 
-    /// Whether everything that a statement speaks of has come, or was declared lost.
+    /// Whether all events that a statement names have come, or were declared lost.
     fn has_come(&self, statement: &Statement) -> bool {
         let steps = Cell::new(CONTINUED_STEPS_MAX);
         statement.ends.iter().all(|named| self.end_has_come(named, statement.offset, &steps))
@@ -138,8 +138,8 @@ impl SourceEvidence {
         self.lane_has_come(Lane { stream, epoch }, (end, Some(check)), offset, steps)
     }
 
-    /// Whether a lane has come up to its end, as a statement at this offset has it. Epochs that continue each other are
-    /// followed so many steps: more are no history but a riddle, and have not come.
+    /// Whether a lane has reached its end in a statement at this offset. Epochs that continue each other are followed
+    /// for a bounded number of steps; events behind more steps count as not come.
     fn lane_has_come(
         &self,
         lane: Lane,
@@ -156,7 +156,7 @@ impl SourceEvidence {
         let continued = known.continued.iter().filter(|continued| continued.first < end);
         let goes_on = |continued: &Continued| {
             (known.end() >= continued.first || known.is_lost_up_to(continued.first))
-                // There the same event is in another batch, with another check.
+                // There the same event is in a different batch, with a different check.
                 && self.lane_has_come(continued.lane, (continued.place_of(end), None), offset, steps)
         };
         let is_of_other_life =
@@ -166,19 +166,20 @@ impl SourceEvidence {
         all_other_lives && (is_there || continued.clone().any(goes_on))
     }
 
-    /// From when on nothing is known, if what follows is in doubt: the last statement so far that has come true.
+    /// The time up to which events are known, if later ones are in doubt: the last statement so far whose ends have
+    /// come.
     fn known_so_far(&mut self) -> Timestamp {
         self.look_again();
         self.known().map_or(Timestamp::default(), |statement| statement.clock)
     }
 
-    /// What it had accepted and not sent before `until` is unknown.
+    /// Records that events which it had accepted and not sent before `until` are unknown.
     pub fn forgot(&mut self, until: Timestamp, why: String) {
         let until = self.clocked(until);
         let from = self.known_so_far();
         let is_full = self.unknown.len() >= CERTIFICATE_STATEMENTS_MAX;
         match self.unknown.last_mut() {
-            // So many are one long doubt.
+            // Above the bound they become one long doubt.
             Some(last) if is_full => {
                 (last.from, last.until) = (last.from.min(from), last.until.max(until));
             }
@@ -186,11 +187,11 @@ impl SourceEvidence {
         }
     }
 
-    /// It goes on in another epoch.
+    /// Records that the lane continues in a different epoch.
     pub fn resealed(&mut self, old: Lane, continued: Continued, clock: Timestamp) {
         self.lane(old.stream, old.epoch).continued.push(continued);
         match continued.reason {
-            // Its ring was kept, and is sent under the new key.
+            // The agent kept its ring and sends it under the new key.
             ResealReason::OtherKey => self.replaced = None,
             ResealReason::Diverged => {
                 let first = continued.first;
@@ -203,7 +204,7 @@ impl SourceEvidence {
         }
     }
 
-    /// Its key was replaced: the ring log may be gone with the old one.
+    /// Records that the source's key was replaced: the ring log may be lost with the old one.
     pub fn key_replaced(&mut self, at: Timestamp) {
         let at = at.max(self.clock);
         let from = self.known_so_far();
@@ -215,13 +216,13 @@ impl SourceEvidence {
         }
     }
 
-    /// Two machines speak for it.
+    /// Records that two machines send under the source's name.
     pub fn in_conflict(&mut self) {
         let from = self.known_so_far();
         self.conflict.get_or_insert(from);
     }
 
-    /// All was taken.
+    /// Ends the pass.
     pub fn finish(&mut self) {
         self.lanes.values_mut().for_each(LaneEvidence::finish);
         self.look_again();
@@ -239,12 +240,12 @@ impl SourceEvidence {
         }
     }
 
-    /// The statement that bounds the span, if there is one and it has come true.
+    /// The statement that bounds the span, if one exists and its ends have come.
     pub fn bounding(&self) -> Option<&Statement> {
         self.first_after.as_ref().filter(|statement| self.has_come(statement))
     }
 
-    /// The latest statement that has come true, of those up to the first one behind the span.
+    /// The latest statement whose ends have come, up to the first one behind the span.
     pub fn known(&self) -> Option<&Statement> {
         let overtaken = self.overtaken.as_ref().filter(|statement| self.has_come(statement));
         self.bounding().or(overtaken).or(self.arrived.as_ref())
@@ -256,7 +257,7 @@ impl SourceEvidence {
         all.into_iter().flatten().map(|statement| statement.offset)
     }
 
-    /// Up to where the lane was to have come by the statement that bounds the span.
+    /// The end that the lane must have reached by the statement that bounds the span.
     pub fn until(&self, lane: Lane) -> Until {
         let Some(bounding) = self.bounding() else { return Until::Everything };
         self.until_of(lane, bounding, 0)
@@ -265,7 +266,7 @@ impl SourceEvidence {
     fn until_of(&self, lane: Lane, bounding: &Statement, depth: usize) -> Until {
         let is_it = |named: &&LaneEnd| (named.stream, named.epoch) == (lane.stream, lane.epoch);
         if let Some(LaneEnd { end, .. }) = bounding.ends.iter().find(is_it) {
-            // Where its disk ended then is not where the lane did, once the disk has lost some of it.
+            // The end of its disk at that time is not the end of the lane, if the disk has lost events.
             let lost = self.lanes.get(&lane).map_or(Sequence::ZERO, |known| known.lost_by(bounding.offset));
             return Until::Sequence(lost.max(*end));
         }
@@ -273,7 +274,7 @@ impl SourceEvidence {
         if begun_at.is_none_or(|begun_at| begun_at <= bounding.offset) {
             return Until::Everything;
         }
-        // It began later; what it holds of another lane may be older.
+        // The lane began later; the events that it copies from a different lane may be older.
         let mut old = self.lanes.iter().flat_map(|(old, known)| known.continued.iter().map(move |one| (old, one)));
         let Some((old, continued)) = old.find(|(_, continued)| continued.lane == lane) else { return Until::Nothing };
         if depth >= CONTINUED_MAX {
@@ -286,7 +287,7 @@ impl SourceEvidence {
         }
     }
 
-    /// What the newest statement says was accepted, and has not come: lane by lane.
+    /// The events that the newest statement names as accepted and that have not come, lane by lane.
     pub fn awaited(&self) -> Vec<(Lane, SequenceRange)> {
         let Some(newest) = self.newest.as_ref().filter(|_| self.bounding().is_none()) else { return Vec::new() };
         let steps = Cell::new(CONTINUED_STEPS_MAX);
@@ -294,18 +295,18 @@ impl SourceEvidence {
         late.map(|LaneEnd { stream, epoch, end, .. }| {
             let lane = Lane { stream: *stream, epoch: *epoch };
             let first = self.lanes.get(&lane).map_or(Sequence::ZERO, LaneEvidence::end);
-            // Where as much has come of another history, at least its last event is missing.
+            // If as many events of a different history have come, at least the last event is missing.
             let last = Sequence::new(end.get().saturating_sub(1));
             (lane, SequenceRange { first: first.min(last), end: *end })
         })
         .collect()
     }
 
-    /// What of a range of a lane stands in another epoch.
+    /// The part of a lane's range that a different epoch has again.
     pub fn continues(&self, lane: Lane, range: SequenceRange) -> RangeSet {
         let mut elsewhere = RangeSet::default();
         let known = self.lanes.get(&lane).into_iter().flat_map(|lane| &lane.continued);
-        // After histories have parted, the other epoch holds other events than those that are missing here.
+        // After histories have parted, the other epoch has other events than the missing ones.
         for continued in known.filter(|continued| continued.reason == ResealReason::OtherKey) {
             let Some(new) = self.lanes.get(&continued.lane) else { continue };
             let first = range.first.max(continued.first);
@@ -323,7 +324,7 @@ impl SourceEvidence {
     }
 }
 
-/// Steps from epoch to epoch that are followed for one statement.
+/// Number of steps from epoch to epoch that are followed for one statement.
 const CONTINUED_STEPS_MAX: usize = 1024;
-/// Epochs that continue each other, one after the other, that are followed.
+/// Length of a chain of epochs, each continuing the previous one, that is followed.
 const CONTINUED_MAX: usize = 16;

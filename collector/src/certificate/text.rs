@@ -1,4 +1,4 @@
-//! A certificate as people print it: a page.
+//! A certificate as a page to print.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use crate::limits::CERTIFICATE_LINES_MAX;
 use crate::line::plain;
 use crate::log::KeyOrigin;
 
-/// The certificate as plain text, a statement a line, and not more of them than fit a page.
+/// The certificate as plain text: one statement a line, and no more lines than fit a page.
 pub fn text(certificate: &Certificate) -> String {
     let mut lines = head(certificate);
     let foot = wrapped(&certificate.rests_on);
@@ -81,7 +81,7 @@ fn source(known: &SourceCertificate) -> Vec<String> {
     lines
 }
 
-/// What is all present in one line a stream, however many epochs it has; everything else one by one.
+/// One line for all present epochs of a stream, and one for every other range.
 fn lanes(certificate: &Certificate) -> Vec<String> {
     let mut streams: BTreeMap<(SourceId, Stream), (u64, u64, Vec<String>)> = BTreeMap::new();
     for lane in &certificate.lanes {
@@ -135,7 +135,7 @@ fn verdict(certificate: &Certificate) -> String {
     format!("{said}{also}\n{:<10} {by}", "")
 }
 
-/// What a certificate rests on, in a sentence.
+/// The evidence of a certificate, in a sentence.
 pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> String {
     let mut out = String::from("It rests on the signatures of ");
     let signers: Vec<_> = sources.iter().filter(|source| source.key.is_some()).collect();
@@ -187,7 +187,7 @@ pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> Stri
     out
 }
 
-/// What is to be said of witnesses that say nothing.
+/// A sentence about witnesses of entries that are not kept any more.
 pub fn passed(witnesses: u64) -> String {
     match witnesses {
         0 => String::new(),
@@ -196,7 +196,7 @@ pub fn passed(witnesses: u64) -> String {
     }
 }
 
-/// A long sentence in lines.
+/// Wraps a long sentence.
 fn wrapped(text: &str) -> Vec<String> {
     const COLUMNS: usize = 100;
     let mut lines = vec![String::new()];

@@ -1,4 +1,4 @@
-//! What all of the evidence proves.
+//! The verdict that follows from all of the evidence.
 
 use std::collections::BTreeSet;
 
@@ -16,20 +16,20 @@ use super::{
 use crate::sources::RangeSet;
 
 impl Evidence {
-    /// What all of it proves.
+    /// The certificate that follows from all of the evidence.
     ///
     /// # Errors
-    /// When the log has nothing of whom it is about.
+    /// When the log has no event of the subject.
     pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
         self.finish();
         self.concluded()
     }
 
-    /// What all of it proves, once it was [finished](Self::finish).
+    /// The certificate, once the evidence was [finished](Self::finish).
     pub(super) fn concluded(mut self) -> Result<Certificate, CertificateError> {
         let names = self.names();
         let is_known = names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty()));
-        // Of a log that contradicts itself nobody knows whom it should have something of.
+        // It is unknown which sources a log that contradicts itself should have.
         if !is_known && self.refuted.is_empty() {
             return Err(CertificateError::Unknown(match &self.about {
                 About::Source(source) => source.to_string(),
@@ -70,7 +70,7 @@ impl Evidence {
         Ok(certificate.judged())
     }
 
-    /// What a whole log is worth, whoever it is about.
+    /// The verdict about the log as a whole, for all sources.
     pub(crate) fn findings(mut self) -> LogFindings {
         self.finish();
         for (name, source) in &self.sources {
@@ -92,7 +92,7 @@ impl Evidence {
         }
     }
 
-    /// All was taken.
+    /// Ends the pass.
     pub(super) fn finish(&mut self) {
         self.sources.values_mut().for_each(SourceEvidence::finish);
         let (begin, until) = (self.first.unwrap_or_default(), self.proof.trimmed_until());
@@ -131,7 +131,7 @@ impl Evidence {
         }
     }
 
-    /// The names that it is about.
+    /// The names that the certificate is about.
     pub(super) fn names(&self) -> BTreeSet<SourceId> {
         match &self.about {
             About::Source(_) => self.wanted.clone(),
@@ -140,7 +140,7 @@ impl Evidence {
         }
     }
 
-    /// Nobody can tell any more whether samples that were removed were of the machine.
+    /// It is unknown whether removed samples were of the machine.
     fn others_removed(&mut self, names: &BTreeSet<SourceId>) {
         if !matches!(self.about, About::Machine(_)) {
             return;
@@ -177,7 +177,7 @@ impl Evidence {
         lanes
     }
 
-    /// These offsets are evidence: attestations are to bind them.
+    /// Requires that attestations bind these offsets: they are evidence.
     fn bound(&mut self, first: Offset, end: Offset) {
         let until = self.attested.bound().map_or(Offset::ZERO, |bound| bound.end);
         if self.attested.from().is_none_or(|from| first < from) || end > until {
@@ -193,7 +193,7 @@ impl Evidence {
             self.open.say(format!("{name}, {from} up to {until}: {}", unknown.why));
         }
         let is_own = name == self.own;
-        // What the collector itself has accepted is in its log; its attestations say when.
+        // The collector's own accepted events are in its log; its attestations have the time.
         let known_until = match source.known() {
             _ if is_own => self.attested.bound().map(|bound| bound.time),
             statement => statement.map(|statement| statement.clock),
@@ -242,7 +242,7 @@ impl Evidence {
     }
 }
 
-/// The log, as ring logs are held against it.
+/// The log, for the comparison with ring logs.
 struct Log<'a> {
     names: BTreeSet<SourceId>,
     evidence: &'a Evidence,
@@ -283,7 +283,7 @@ fn unbounded(name: SourceId, is_own: bool, known_until: Option<Timestamp>) -> St
 }
 
 impl Certificate {
-    /// With the verdict that follows from everything else.
+    /// Adds the verdict that follows from all other fields.
     pub(super) fn judged(mut self) -> Self {
         let fates = self.lanes.iter().flat_map(|lane| &lane.ranges).filter_map(|range: &Range| match range.fate {
             Fate::Present => None,

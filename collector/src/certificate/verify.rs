@@ -1,4 +1,4 @@
-//! Verifying a log by its files: every checksum, and every batch held against keys, chains and what was kept elsewhere.
+//! Verifies a log by its files: every checksum, and every batch against keys, chains and evidence kept outside.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId};
@@ -7,17 +7,17 @@ use super::{Evidence, LogFindings, Means};
 use crate::log::inspect::{self, Report};
 use crate::log::{Hole, OpenError};
 
-/// A log that was verified.
+/// The result of verifying a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// What its files show.
+    /// The report about the files.
     pub report: Report,
-    /// What its batches prove.
+    /// The verdict about the batches.
     pub findings: LogFindings,
 }
 
 impl Verified {
-    /// Whether every byte is as it was written, and every batch proved.
+    /// Whether every byte is as written and every batch is verified.
     pub fn is_sound(&self) -> bool {
         self.report.is_sound() && self.findings.refuted.is_empty()
     }
@@ -26,15 +26,14 @@ impl Verified {
 /// As [`inspect::info`], and for every batch signature, chain, order and body, by the log alone.
 ///
 /// # Errors
-/// When the disk does not let the log be read.
+/// When the log cannot be read.
 pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Verified, OpenError> {
     verify_by(disk, own, Means::default())
 }
 
-/// As [`inspect::info`], and for every batch signature, chain, order and body; what attestations, witnesses and ring
-/// logs say; whether sources have accepted what is not there; and whether retention was to remove what is gone from
-/// the beginning.
-/// `own` is the collector's name: only what it wrote tells which keys are pinned.
+/// As [`inspect::info`], and for every batch signature, chain, order and body; the evidence of attestations, witnesses
+/// and ring logs; whether sources have accepted events that are not there; and whether retention declared the removal
+/// of the missing beginning. `own` is the collector's name: only its own batches declare which keys are pinned.
 ///
 /// # Errors
 /// As [`verify`].

@@ -1,19 +1,22 @@
 //! `data`: one object per kind of event.
 //!
-//! Which members there are, and in which order, stands in [`crate::kinds::TYPES`], and for changes of the life cycle in
-//! [`crate::kinds::CHANGES`]. Beyond what their names say:
+//! The members and their order are in [`crate::kinds::TYPES`], and for changes of the life cycle in
+//! [`crate::kinds::CHANGES`]. Beyond their names:
 //!
 //! | kind | member |
 //! |---|---|
 //! | sample | `value` is a number, a boolean or a text; `valuetype` is `integer` beside a whole number as text |
-//! | loss | `chain` is hexadecimal, or null when nobody knows it |
+//! | loss | `chain` is hexadecimal, or null when it is unknown |
 //! | clock step | `before` and `after` are times |
-//! | life cycle | behind `change` comes what belongs to it |
-//! | progress | of the device that is the subject; `check` is hexadecimal; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
-//! | followed | `horizon` is a time; `files`: of each `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal), `end`, `other_end`, `finished`, `name` |
-//! | derived | `data` is the JSON document of its maker; a JSON text when it is no JSON |
+//! | life cycle | the members of `change` follow it |
+//! | progress | of the device that is the subject; `check` is hexadecimal; `ticks`: null, or see below |
+//! | followed | `horizon` is a time; `files`: a list, see below |
+//! | derived | `data` is the JSON document of its maker, or a JSON text when it is not JSON |
 //!
-//! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).
+//! `ticks` of a progress row has `events`, `boot` and `offset_us`: for this number of events right before it, tick =
+//! time − offset. Each of `files` has `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal),
+//! `end`, `other_end`, `finished` and `name`. Whole numbers beyond 2^53 are texts of their digits, and offsets always
+//! are ([`crate::whole`]).
 
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Body, ClockStep, Derived, Loss, Sample, Value};
@@ -24,19 +27,19 @@ use super::{followed, life_cycle, names};
 use crate::rfc3339::time_text;
 use crate::whole;
 
-/// The content type of everything but derived events that are no JSON.
+/// The content type of all events except derived events that are not JSON.
 pub const JSON: &str = "application/json";
-/// The content type of a derived event whose text is no JSON.
+/// The content type of a derived event whose text is not JSON.
 const TEXT: &str = "text/plain";
 
-/// What stands in `data`.
+/// The content of `data`.
 pub(super) enum Content<'e, 'a> {
     Body(&'e Body<'a>),
     Json(&'a str),
     Text(&'a str),
 }
 
-/// What stands in the `data` of this event.
+/// The content of an event's `data`.
 pub(super) fn content_of<'e, 'a>(body: &'e Body<'a>) -> Content<'e, 'a> {
     match body {
         Body::Derived(Derived { json, .. }) if is_json(json) => Content::Json(json),
@@ -57,14 +60,15 @@ impl Content<'_, '_> {
         match self {
             Self::Body(Body::Sample(sample)) => put_sample(out, sample),
             Self::Body(body) => serde_json::to_writer(out, &Data(body)).expect("bodies have no keys but texts"),
-            // In JSON control characters occur between tokens only, where a blank does as well: one event stays one line.
+            // In JSON, control characters occur between tokens only, where a blank is allowed as well: one event stays
+            // one line.
             Self::Json(json) => out.extend(json.bytes().map(|byte| if byte < b' ' { b' ' } else { byte })),
             Self::Text(text) => put_json_string(out, text),
         }
     }
 }
 
-/// Whether this is one JSON document that readers with the usual limit on nesting can read.
+/// Whether this is one JSON document within the usual limit on nesting.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(text).is_ok()
 }
@@ -141,11 +145,11 @@ impl Serialize for Data<'_, '_> {
     }
 }
 
-/// Appends a sample. By hand, because nearly all events are samples.
+/// Appends a sample. It is written without serde, because nearly all events are samples.
 fn put_sample(out: &mut Vec<u8>, sample: &Sample<'_>) {
     out.extend_from_slice(br#"{"value":"#);
     match sample.value {
-        // The library's float is the shortest one that reads back as the same number.
+        // The library writes the shortest float that reads back as the same number.
         Value::Float(value) => serde_json::to_writer(&mut *out, &value).expect("a growing buffer takes any number"),
         Value::Integer(value) => {
             let quote: &[u8] = if whole::is_exact(value) { b"" } else { b"\"" };
@@ -164,7 +168,7 @@ fn put_sample(out: &mut Vec<u8>, sample: &Sample<'_>) {
     out.extend_from_slice(br#","quality":""#);
     out.extend_from_slice(names::quality(sample.quality).as_bytes());
     out.push(b'"');
-    // Beside a text of digits: it was measured as a number.
+    // A type beside a text of digits: the value was measured as a number.
     if matches!(sample.value, Value::Integer(value) if !whole::is_exact(value)) {
         out.extend_from_slice(br#","valuetype":"integer""#);
     }

@@ -70,7 +70,7 @@ struct LaneEnd {
     check: String,
 }
 
-/// What belongs to this change, in its order.
+/// The members of this change, in their order.
 fn members<'a>(change: &LifeCycle<'a>) -> Vec<(&'static str, Member<'a>)> {
     match *change {
         LifeCycle::Started { previous, version, repairs } => vec![
@@ -133,7 +133,7 @@ fn members<'a>(change: &LifeCycle<'a>) -> Vec<(&'static str, Member<'a>)> {
             vec![("source", Text(source)), ("who", Text(who)), ("why", Text(why))]
         }
         LifeCycle::KeyReplaced { source, key, who } => {
-            // The reason is the second line, where there is one.
+            // The second line, if there is one, is the reason.
             let (who, why) = who.split_once('\n').unwrap_or((who, ""));
             let why = Some(("why", Text(why))).filter(|_| !why.is_empty());
             let members = [("source", Text(source)), ("key", made(PublicKey(key))), ("who", Text(who))];

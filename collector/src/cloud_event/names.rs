@@ -1,4 +1,4 @@
-//! The names that people and JSON see for the protocol's enums.
+//! The names of the protocol's enums for people and JSON.
 
 use afferent_protocol::event::{
     AlarmTransition, LossReason, MachineState, PreviousStop, Quality, ResealReason, Severity,

@@ -1,8 +1,8 @@
-//! Events that were posted to the collector: derived events of its own source, whose JSON document holds what their maker
-//! said of them: `source`, `id`, extensions, `datacontenttype`, and `data` or `data_base64`.
+//! Events that were posted to the collector: derived events of its own source, whose JSON document holds their maker's
+//! attributes: `source`, `id`, extensions, `datacontenttype`, and `data` or `data_base64`.
 //!
-//! They are given back as the CloudEvents that they were, with the attributes that the log adds: `partition`, `offset`,
-//! `ingesttime`, and `correctedtime` where their time is not believed.
+//! They are rendered as the posted CloudEvents with the attributes that the log adds: `partition`, `offset`,
+//! `ingesttime`, and `correctedtime` where their time is not trusted.
 
 use afferent_protocol::ids::Timestamp;
 use serde::Deserialize;
@@ -11,31 +11,31 @@ use super::text::{put_decimal, put_json_string};
 use crate::log::address::Address;
 use crate::rfc3339::put_rfc3339;
 
-/// Attributes that the log gives, and that nobody can post.
+/// Attributes that the log adds; a posted event must not have them.
 pub const OF_THE_LOG: [&str; 4] = ["partition", "offset", "ingesttime", "correctedtime"];
 
-/// What readers ask of a posted event before they have it rendered.
+/// The attributes of a posted event that filters need before it is rendered.
 #[derive(Debug, Deserialize)]
 pub struct Posted<'a> {
-    /// Who made it.
+    /// The maker of the event.
     #[serde(borrow)]
     pub source: std::borrow::Cow<'a, str>,
-    /// Its maker's name for it.
+    /// The maker's id of the event.
     #[serde(borrow)]
     pub id: std::borrow::Cow<'a, str>,
-    /// On OpenTelemetry's scale.
+    /// Severity on OpenTelemetry's scale.
     #[serde(default)]
     pub severitynumber: u8,
 }
 
 impl<'a> Posted<'a> {
-    /// Reads the document of a posted event; `None` when it is none.
+    /// Reads the document of a posted event; `None` if it is not such a document.
     pub fn read(json: &'a str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
 }
 
-/// What the log knows of a posted event.
+/// The log's attributes of a posted event.
 pub(super) struct Envelope<'a> {
     pub subject: &'a str,
     pub time: Timestamp,
@@ -45,7 +45,7 @@ pub(super) struct Envelope<'a> {
     pub ingest: &'a [u8],
 }
 
-/// Whether a document has a `partition` of its maker's: those from before the log gave that attribute may.
+/// Whether a document has a `partition` of its maker: documents posted before the log added that attribute may.
 fn has_own_partition(json: &str) -> bool {
     #[derive(Deserialize)]
     struct Own {
@@ -54,7 +54,7 @@ fn has_own_partition(json: &str) -> bool {
     json.contains(r#""partition""#) && serde_json::from_str::<Own>(json).is_ok_and(|own| own.partition.is_some())
 }
 
-/// Appends the CloudEvent: the members of its document follow those of the log as they are.
+/// Appends the CloudEvent: the log's members, then the members of its document unchanged.
 pub(super) fn put(out: &mut Vec<u8>, envelope: &Envelope<'_>, json: &str) {
     out.extend_from_slice(br#"{"specversion":"1.0","subject":"#);
     put_json_string(out, envelope.subject);

@@ -1,4 +1,4 @@
-//! Golden events: what a consumer reads. Do not change an expected line; add one for what is new.
+//! Golden events: the lines that a consumer reads. Do not change an expected line; add one for a new event.
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{
@@ -230,7 +230,7 @@ fn a_batch_that_cannot_be_decoded_is_an_event_with_another_id() {
     assert_eq!(read["data"], serde_json::json!({"count": 8, "reason": "codec 9 is not known here"}));
 }
 
-/// An event as the library writes it by the names of its fields.
+/// An event as the library writes it from the names of its fields.
 #[derive(Serialize)]
 struct Plain<'a, D> {
     specversion: &'a str,
@@ -273,7 +273,7 @@ fn plain_time(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.micros()).unwrap().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// What the library makes of a sample, a breakdown, or a derived event that is no JSON.
+/// The library's rendering of a sample, a breakdown, or a derived event that is not JSON.
 fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
     let (sequence, event, stream) = (record.sequence.get(), &record.event, batch.stream.name());
     let quality = ["good", "uncertain", "bad"];
@@ -329,7 +329,7 @@ fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
     }
 }
 
-/// Texts that have to be escaped, and others.
+/// Texts that must be escaped, and others.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9/-]{0,40}", "[\u{0}-\u{22}\\\\/\u{7f}-\u{a0}\u{2028}\u{fffe}]{0,40}", any::<String>()]
 }
@@ -399,7 +399,7 @@ proptest! {
         let written = json(Body::Sample(Sample { value: Value::Float(value), unit: "", quality: Quality::Good }));
         let event: serde_json::Value = serde_json::from_str(&written).unwrap();
         prop_assert_eq!(event["data"]["value"].as_f64().map(f64::to_bits), Some(bits), "{}", written);
-        // And with a parser of its own.
+        // And with a second parser.
         let text = written.split(r#""value":"#).nth(1).and_then(|rest| rest.split(',').next()).unwrap();
         prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bits, "{}", written);
     }

@@ -7,12 +7,12 @@ use crate::rfc3339::pair;
 /// Digits that the largest number has.
 const DIGITS: usize = 20;
 
-/// A number in decimal digits. What is counted is written once, and then counted on.
+/// A number in decimal digits, which counts up without being written anew.
 #[derive(Clone, Debug)]
 pub(super) struct Decimal {
     value: u64,
     digits: [u8; DIGITS],
-    /// Where its first digit stands that is no leading zero.
+    /// Index of its first digit that is not a leading zero.
     begin: usize,
 }
 
@@ -37,7 +37,7 @@ impl Decimal {
         Self { value, digits, begin }
     }
 
-    /// Becomes another number: mostly the next one.
+    /// Changes to a different number: mostly the next one.
     #[inline]
     pub fn turn_to(&mut self, value: u64) {
         let last = &mut self.digits[DIGITS - 1];
@@ -49,12 +49,12 @@ impl Decimal {
         }
     }
 
-    /// As it is written.
+    /// The digits without leading zeros.
     pub fn plain(&self) -> &[u8] {
         &self.digits[self.begin..]
     }
 
-    /// With leading zeros to twenty digits, as many as the largest number has.
+    /// The digits with leading zeros, twenty in all, as many as the largest number has.
     pub fn padded(&self) -> &[u8; DIGITS] {
         &self.digits
     }
@@ -71,7 +71,7 @@ pub(super) fn put_decimal(out: &mut Vec<u8>, value: u64) {
 
 /// Appends a text with its quotes, escaped.
 pub(super) fn put_json_string(out: &mut Vec<u8>, text: &str) {
-    // One pass without branches for what nearly all texts are.
+    // One pass without branches, which suffices for nearly all texts.
     let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
     if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
         out.push(b'"');
@@ -82,10 +82,10 @@ pub(super) fn put_json_string(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-/// Escapes, in the JSON that stands from `from` on, the characters beyond ASCII at which readers of lines tear a text:
-/// U+0085, U+2028 and U+2029. In JSON they stand in texts only.
+/// Escapes, in the JSON from `from` on, the characters beyond ASCII at which line readers split a text: U+0085, U+2028
+/// and U+2029. In JSON they occur in texts only.
 pub(super) fn escape_line_ends(out: &mut Vec<u8>, from: usize) {
-    // Their first bytes; one pass without branches for what nearly all events are.
+    // Their first bytes; one pass without branches suffices for nearly all events.
     if !out[from..].iter().fold(false, |found, byte| found | (*byte == 0xC2) | (*byte == 0xE2)) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Holds the table against the protocol's specification, against what is rendered, and against itself.
+//! Compares the table with the protocol's specification, with rendered events, and with itself.
 
 use std::collections::BTreeSet;
 
@@ -119,7 +119,7 @@ fn events_are_rendered_with_the_type_and_the_members_of_their_row() {
     }
 }
 
-/// The rows of the table of the specification whose first column is called so.
+/// The rows of the specification's table whose first column has this name.
 fn specified(column: &str) -> Vec<Vec<&'static str>> {
     let start = SPECIFICATION.find(&format!("\n| {column} |")).unwrap() + 1;
     let lines = SPECIFICATION[start..].lines().take_while(|line| line.starts_with('|')).skip(2);
@@ -138,9 +138,10 @@ fn words_and_fields_are_those_of_the_specification() {
     for (row, kind) in rows.iter().zip(Kind::ALL) {
         assert_eq!(row[1], of(kind).title.to_lowercase());
         let fields = match kind {
-            // Not as they are on the wire: a change has fields of its own, and a derived event is what it carries.
+            // They differ from the wire: a change has fields of its own, and a derived event is the document that it
+            // carries.
             Kind::LifeCycle | Kind::Derived => continue,
-            // The step itself is reckoned for readers.
+            // The step itself is computed for readers.
             Kind::ClockStep => &of(kind).fields[..2],
             _ => of(kind).fields,
         };
@@ -160,7 +161,7 @@ fn a_start_replays_what_counts_in_the_collectors_own_batches() {
     let own = counts.iter().find(|row| row[1] == "in the [collector's own batches](#keys) only").unwrap();
     let own: BTreeSet<String> = own[0].split(", ").map(|name| name.replace(' ', "_")).collect();
     let replayed = CHANGES.iter().filter(|row| row.at_start == Replayed).map(|row| row.change);
-    // What an agent tells of its own ring bears on its lanes.
+    // An agent's event about its own ring bears on its lanes.
     let expected = own.iter().map(String::as_str).chain([Change::RingReplaced.name()]);
     assert_eq!(replayed.map(Change::name).collect::<BTreeSet<_>>(), expected.collect());
 }
@@ -171,7 +172,7 @@ fn no_two_types_share_a_name_a_word_or_an_icon_and_each_has_its_bit() {
     for distinct in [all(|row| row.name.into()), all(|row| row.title.into()), all(|row| row.icon.into())] {
         assert_eq!(distinct, TYPES.len());
     }
-    // On disk.
+    // The bits of the index, which is on disk.
     let bits = Kind::ALL.map(|kind| format!("{:?}", Kinds::of_kind(kind)));
     let expected = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024].map(|bit| format!("Kinds({bit})"));
     assert_eq!(bits[..expected.len()], expected);

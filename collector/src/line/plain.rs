@@ -1,9 +1,9 @@
-//! Texts that others wrote, made safe for a terminal.
+//! Texts from events and other programs, made safe for a terminal.
 
 use std::borrow::Cow;
 
 /// The text with control characters, and those that turn the direction of writing, as escapes: no event can move the
-/// cursor, colour the screen or make a line look like another.
+/// cursor, colour the screen or make a line look like a different one.
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);

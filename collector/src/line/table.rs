@@ -1,25 +1,25 @@
-//! Columns, each as wide as the widest that came so far.
+//! Columns as wide as their widest text so far.
 
 use std::fmt::Write;
 
-/// A column does not grow beyond this; what is longer goes over its edge.
+/// The largest width of a column; a longer text goes beyond it.
 const WIDTH_MAX: usize = 44;
 
 /// The widths of the columns so far.
 #[derive(Clone, Debug, Default)]
 pub struct Widths(Vec<usize>);
 
-/// Which side a column's texts stand on.
+/// The alignment of a column's texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The left one.
+    /// Left, for texts.
     Left,
-    /// The right one, for numbers.
+    /// Right, for numbers.
     Right,
 }
 
 impl Widths {
-    /// The text of column `index`, filled up with blanks, and the column made wider if need be.
+    /// The text of column `index`, padded with blanks; widens the column if needed.
     pub fn fit(&mut self, index: usize, side: Side, text: &str) -> String {
         if self.0.len() <= index {
             self.0.resize(index + 1, 0);
@@ -33,7 +33,7 @@ impl Widths {
     }
 }
 
-/// A whole table that is known at once: a heading, and rows of as many columns.
+/// A whole table: a heading, and rows of as many columns.
 pub fn table(heading: &[(&str, Side)], rows: &[Vec<String>]) -> String {
     let mut widths = Widths::default();
     let heads: Vec<String> = heading.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -1,27 +1,27 @@
-//! `alarms`: alarms that somebody has to look at, with their life cycle after ISA-18.2 ([`super::life_cycle`]).
+//! `alarms`: alarms that need attention, with their life cycle after ISA-18.2 ([`super::life_cycle`]).
 //!
-//! An alarm is a condition of a subject. Its transitions come as events of its machine or as amendments of people. What
-//! is known is a function of the set of these events: each has its place by [`super::order`], whenever it came.
+//! An alarm is a condition of a subject. Its transitions come as events of its machine or as amendments of people. The
+//! model is a function of the set of these events: [`super::order`] sorts them, whatever order they came in.
 //!
 //! - Raises without a clear between them are one alarm: its `offset` and `raised` are those of the first one, priority
 //!   and message those of the last one.
 //! - An acknowledgement by an amendment is about the alarm that it names by the offset of any of its raises. One by the
-//!   machine is about the alarm at its time.
-//! - Shelving is about the condition, and outlasts its alarms. What people say of it counts from when it reached the
-//!   log: their clocks play no part.
+//!   machine is about the alarm active at its time.
+//! - Shelving is about the condition, and outlasts its alarms. Amendments count from their ingest time: the clocks of
+//!   people play no part.
 //!
-//! A condition that is over is remembered, so that a raise that comes late is judged right. There are bounds:
+//! A cleared condition is kept, so that a raise that comes late is sorted in correctly. Limits:
 //!
 //! - Of one condition [`MODEL_ALARM_REPORTS_MAX`](crate::limits::MODEL_ALARM_REPORTS_MAX) reports are kept; those that
-//!   only repeat go first.
-//! - [`MODEL_ALARMS_MAX`] conditions are kept, and every source that reports them has a share (`room`). Of a source that
-//!   has more, first those go that are over since [`MODEL_ALARM_HORIZON_US`](crate::limits::MODEL_ALARM_HORIZON_US)
-//!   before the latest alarm, then the others that are over, and then the alarms of the lowest priority, of one
-//!   priority the oldest. Nothing of the others goes.
+//!   only repeat are dropped first.
+//! - [`MODEL_ALARMS_MAX`] conditions are kept, and every source that reports them has a share (`room`). Of a source
+//!   that has more, first those are dropped that were cleared
+//!   [`MODEL_ALARM_HORIZON_US`](crate::limits::MODEL_ALARM_HORIZON_US) before the latest alarm, then the other cleared
+//!   ones, and then the alarms of the lowest priority, of one priority the oldest. Alarms of other sources stay.
 //!
-//! Within these bounds the order of arrival has no part in what is told. A report from behind them is taken, counted and
-//! named (`late`), and so are the alarms that found no room (`dropped`, and by source in `not_shown`); `horizon` is the
-//! latest time of what is remembered no more.
+//! Within these limits the order of arrival does not change the output. A report that comes behind them is applied,
+//! counted and listed (`late`), and so are the alarms without room (`dropped`, and by source in `not_shown`); `horizon`
+//! is the latest time of a dropped condition.
 
 mod condition;
 #[cfg(test)]
@@ -58,29 +58,29 @@ pub struct AlarmsSettings {
 /// Subject and condition.
 type Key = (String, String);
 
-/// An event that came after what it depends on was let go of.
+/// An event that came after the state that it depends on was dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Late {
     offset: u64,
     key: Key,
 }
 
-/// What is kept.
+/// The state of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlarmsState {
     conditions: BTreeMap<Key, Condition>,
     /// The latest time of all transitions.
     latest: Timestamp,
-    /// Alarms that found no room, by priority.
+    /// Alarms without room, by priority.
     dropped: BTreeMap<u16, u64>,
-    /// The latest time of a condition that is remembered no more.
+    /// The latest time of a condition that was dropped.
     horizon: Option<Timestamp>,
     late: u64,
     last_late: Option<Late>,
-    /// How many conditions one source may have.
+    /// Number of conditions that one source may have.
     share: usize,
     not_shown: NotShown,
-    /// When the collector got the latest raise.
+    /// Ingest time of the latest raise.
     raised: Timestamp,
 }
 
@@ -105,13 +105,13 @@ impl Default for AlarmsState {
 pub struct Alarms {
     settings: AlarmsSettings,
     state: AlarmsState,
-    /// Of the conditions in the state.
+    /// Number of conditions in the state, by source.
     counts: Counts,
     count: usize,
 }
 
 impl Alarms {
-    /// One that has seen nothing.
+    /// A model without events.
     pub fn new(settings: AlarmsSettings) -> Self {
         Self { settings, state: AlarmsState::default(), counts: Counts::new(), count: 0 }
     }
@@ -168,7 +168,7 @@ impl Alarms {
         let Some(amendment) = Amendment::read(seen) else { return };
         let named = self.state.conditions.values_mut().find(|condition| condition.fate(amendment.of).is_some());
         let Some(condition) = named else { return };
-        // People speak to the collector: its clock says when they did.
+        // People send to the collector: its clock has the time.
         let at = Order { time: seen.ingest, ..seen.order() };
         match amendment.action {
             Action::Acknowledge => condition.acknowledge_raise(amendment.of),
@@ -178,7 +178,7 @@ impl Alarms {
         }
     }
 
-    /// The alarms that are told as of `at`, the most important ones first.
+    /// The alarms to show as of `at`, the most important ones first.
     fn listed(&self, at: Timestamp) -> Vec<(&Key, &Condition)> {
         let min = self.settings.priority_min;
         let conditions = self.state.conditions.iter();
@@ -191,7 +191,7 @@ impl Alarms {
         listed
     }
 
-    /// The same, in those that have room and those that have none.
+    /// The same, split into those with room and those without.
     fn shown(&self, at: Timestamp) -> [Vec<(&Key, &Condition)>; 2] {
         let listed = self.listed(at);
         let share = share_of(&counts_of(listed.iter().map(|(_, condition)| *condition)), self.state.share);
@@ -203,19 +203,19 @@ impl Alarms {
     }
 }
 
-/// How important it is to keep a condition: what matters less is less.
+/// How important it is to keep a condition: the least important compares as smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Weight {
-    /// It is over, and raises that come as late as that are not to be expected any more.
+    /// The condition is over, and so old that late raises are not expected any more.
     Beyond(Timestamp),
-    /// It is over.
+    /// The condition is over.
     Over(Timestamp),
-    /// It has a priority, and was raised then.
+    /// An active alarm: its priority, and when it was raised.
     Alarm(u16, Timestamp),
 }
 
 impl Condition {
-    /// As of `at`, where what is over since before `horizon` matters least.
+    /// The weight as of `at`; conditions that were over before `horizon` weigh least.
     fn weight(&self, at: Timestamp, horizon: Timestamp) -> Weight {
         match self.alarm() {
             Some(alarm) if alarm.stage != Stage::Normal || self.is_shelved(at) => {
@@ -259,7 +259,7 @@ impl Model for Alarms {
         dropped.retain(|priority, _| *priority >= min);
         let shown = kept.iter().filter_map(|(key, condition)| Some((*key, *condition, condition.alarm()?)));
         let mut active: Vec<_> = shown.collect();
-        // The most urgent one first, and of those the one that waits longest.
+        // The most urgent one first, and of those the one that has waited longest.
         active.sort_by_key(|(_, _, alarm)| (Reverse(alarm.priority), alarm.raised, alarm.offset));
         let told = |(key, condition, alarm): (&Key, &Condition, condition::Alarm<'_>)| {
             json!({
@@ -276,7 +276,7 @@ impl Model for Alarms {
             })
         };
         let mut not_shown = self.state.not_shown.view(at, |source| self.count_of(source));
-        // What gives way next is not shown already.
+        // The next conditions to be dropped are hidden already.
         if !beyond.is_empty() && is_recent(self.state.raised, at) {
             not_shown["now"] = true.into();
         }
@@ -302,7 +302,7 @@ impl Model for Alarms {
         if !is_crowded || self.shown(self.state.latest)[1].is_empty() {
             return shortage;
         }
-        // What gives way next is not shown already.
+        // The next conditions to be dropped are hidden already.
         let most = self.counts.iter().max_by_key(|(_, count)| **count);
         let sources = most.into_iter().map(|(source, count)| (*source, *count)).collect();
         let begun = Shortage { what: "alarms", events: 0, gave_way: 0, last: self.state.raised, sources };

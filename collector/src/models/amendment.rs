@@ -1,4 +1,4 @@
-//! Amendments: what people add later to an event that stands in the log.
+//! Amendments: what people add later to an event of the log.
 //!
 //! A posted event of type `afferent.amendment.v1`, with the data
 //! `{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","reason":"…","note":"…","by":"…","until":TIME}`.
@@ -13,40 +13,40 @@ use super::{Name, Order, Seen};
 pub use crate::kinds::AMENDMENT;
 use crate::limits::{MODEL_AMENDED_MAX, MODEL_AMENDMENTS_MAX, MODEL_TEXT_BYTES_MAX};
 
-/// What it does.
+/// What an amendment does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Says why, as the stop reason that somebody looked up.
+    /// Gives the reason, as the stop reason found later.
     Label,
-    /// Adds words.
+    /// Adds a text.
     Note,
-    /// Somebody has seen it.
+    /// Marks an alarm as seen.
     Acknowledge,
-    /// Puts an alarm aside for a time.
+    /// Shelves an alarm for a time.
     Shelve,
-    /// It counts again.
+    /// Ends the shelving.
     Unshelve,
 }
 
-/// What somebody added.
+/// An amendment, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amendment {
     /// The event that is amended.
     pub of: Offset,
-    /// What is done.
+    /// The action.
     pub action: Action,
-    /// Why; may be empty.
+    /// The reason; may be empty.
     pub reason: String,
-    /// Words; may be empty.
+    /// The text of a note; may be empty.
     pub note: String,
-    /// Who; may be empty.
+    /// The author; may be empty.
     pub by: String,
-    /// Until when, for what ends.
+    /// The end of a limited action.
     pub until: Option<Timestamp>,
 }
 
-/// As it is posted: by itself, or as `data` of what was posted.
+/// An amendment as posted: alone, or as `data` of a posted event.
 #[derive(Deserialize)]
 struct Document {
     data: Option<Members>,
@@ -54,19 +54,19 @@ struct Document {
     plain: Option<Members>,
 }
 
-/// The members of an amendment as they were written, whether they mean anything or not.
+/// The members of an amendment as posted, unchecked.
 #[derive(Debug, Deserialize)]
 pub struct Members {
     of: Place,
-    /// What is done.
+    /// The action.
     pub action: Action,
-    /// Why; may be empty.
+    /// The reason; may be empty.
     #[serde(default)]
     pub reason: String,
-    /// Words; may be empty.
+    /// The text of a note; may be empty.
     #[serde(default)]
     pub note: String,
-    /// Who; may be empty.
+    /// The author; may be empty.
     #[serde(default)]
     pub by: String,
     until: Option<String>,
@@ -80,12 +80,12 @@ enum Place {
     Number(u64),
 }
 
-/// The text is no RFC 3339 time of the years 1970 to 9999.
+/// The text is not an RFC 3339 time of the years 1970 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTime;
 
 impl Members {
-    /// The event that is amended; `None` when its place is no offset.
+    /// The event that is amended; `None` when the value is not an offset.
     pub fn of(&self) -> Option<Offset> {
         match &self.of {
             Place::Text(text) => text.parse().ok().map(Offset::new),
@@ -93,14 +93,14 @@ impl Members {
         }
     }
 
-    /// Until when, where it is limited.
+    /// The end of a limited action.
     pub fn until(&self) -> Result<Option<Timestamp>, NoTime> {
         self.until.as_ref().map(|text| parse(text, None).ok_or(NoTime)).transpose()
     }
 }
 
 impl Amendment {
-    /// The amendment that an event is. What cannot be read is none: it stands in the log, and changes nothing.
+    /// The amendment in an event. An unreadable amendment stays in the log and has no effect.
     pub fn read(seen: &Seen<'_>) -> Option<Self> {
         let Body::Derived(Derived { kind: AMENDMENT, json }) = seen.event.body else { return None };
         let document: Document = serde_json::from_str(json).ok()?;
@@ -116,31 +116,31 @@ impl Amendment {
     }
 }
 
-/// How many events with labels or notes are kept. People speak through one source, the collector, which has all the
-/// room that nobody else wants.
+/// How many events with labels or notes are kept. People act through one source, the collector, which has all the room
+/// that other sources do not use.
 const AMENDED: Size = Size { count_max: MODEL_AMENDED_MAX, of_one_max: MODEL_AMENDED_MAX };
 
 /// The labels and notes of all events, whatever order they came in, and whether they came before their event or after
-/// it. Of more than there is room for those stay that came last, of each source.
+/// it. If there are too many, the last ones of each source stay.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Amendments {
-    /// By the offset of the event, and by their own places.
+    /// By the offset of the event, sorted by their own order.
     of: Shares<(), Vec<(Order, Words)>>,
 }
 
-/// A label or note.
+/// The text of a label or note, and its author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Words {
-    /// A label says why, a note says more.
+    /// A label gives the reason, a note adds text.
     pub is_label: bool,
-    /// What was said.
+    /// The text.
     pub text: String,
-    /// By whom; may be empty.
+    /// The author; may be empty.
     pub by: String,
 }
 
 impl Amendments {
-    /// Takes a label or note in. Other amendments, and other events, are left alone.
+    /// Adds a label or note; ignores other amendments and other events.
     pub fn take(&mut self, seen: &Seen<'_>) {
         let Some(amendment) = Amendment::read(seen) else { return };
         let (is_label, text) = match amendment.action {
@@ -149,7 +149,7 @@ impl Amendments {
             Action::Acknowledge | Action::Shelve | Action::Unshelve => return,
         };
         let of = amendment.of.to_string();
-        // Few events are amended: they have no number of their own.
+        // Few events are amended: they get no number.
         let taken = self.of.take(seen, Name { id: 0, text: &of }, Kind::Derived, AMENDED, drop);
         let Some(all) = taken.and_then(|taken| taken.of_source) else { return };
         let order = seen.order();
@@ -183,13 +183,13 @@ impl Amendments {
         all.into_iter().map(|(_, words)| words).collect()
     }
 
-    /// What readers see of those that found no room.
+    /// The labels and notes without room, for readers.
     pub fn not_shown_view(&self, at: Timestamp) -> serde_json::Value {
         self.of.not_shown_view(at)
     }
 }
 
-/// As much of a text as models keep.
+/// The beginning of a text, as long as models keep it.
 pub fn shortened(text: &str) -> String {
     let mut end = text.len().min(MODEL_TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
@@ -237,7 +237,7 @@ mod tests {
         let view = log.fold_any(Box::new(States::new(StatesSettings::default()))).view(at(2));
         assert_eq!(view["machines"]["88-C"]["reason"], "worn belt");
         assert_eq!(view["labels_not_shown"]["sources"][0]["source"], "stranger");
-        // The control: by the offset of the event alone this label is the first one that goes.
+        // The control: by the offset of the event alone this label would be dropped first.
         assert!(made_up.len() > MODEL_AMENDED_MAX);
     }
 

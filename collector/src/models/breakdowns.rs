@@ -1,9 +1,9 @@
 //! `breakdowns`: every breakdown from its beginning to its end, with the alarms around it.
 //!
-//! What a breakdown is, and when it ends, is what [`super::standing`] says, for this model as for `states` and `kpi`;
-//! its first-out alarm is told in [`super::episodes`]. Shown are the machine's alarms from
-//! [`BreakdownsSettings::alarms_before_s`] before it began until it ended, in their order, with the breakdown as a row
-//! of them. The order in which events come makes no difference, see [`super::track`].
+//! [`super::standing`] defines when a breakdown begins and ends, for this model as for `states` and `kpi`;
+//! [`super::episodes`] defines its first-out alarm. The model shows the machine's alarms from
+//! [`BreakdownsSettings::alarms_before_s`] before it began until it ended, sorted, with the breakdown as a row of them.
+//! The order in which events come makes no difference, see [`super::track`].
 
 use std::collections::BTreeMap;
 
@@ -24,9 +24,9 @@ use crate::limits::MODEL_EPISODES_MAX;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakdownsSettings {
-    /// Alarms that were raised so many seconds before a breakdown are shown with it.
+    /// Alarms raised within this number of seconds before a breakdown are shown with it.
     pub alarms_before_s: u32,
-    /// Breakdowns of this severity or a higher one are told.
+    /// Breakdowns of this severity or a higher one are shown.
     pub severity_min: SeverityName,
 }
 
@@ -36,7 +36,7 @@ impl Default for BreakdownsSettings {
     }
 }
 
-/// What is kept.
+/// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BreakdownsState {
     machines: Shares<Track<Episodes>>,
@@ -54,7 +54,7 @@ pub struct Breakdowns {
 }
 
 impl Breakdowns {
-    /// One that has seen nothing.
+    /// A model without events.
     pub fn new(settings: BreakdownsSettings) -> Self {
         let alarms_before_us = i64::from(settings.alarms_before_s) * 1_000_000;
         let (severity_min, settings) = (settings.severity_min, EpisodeSettings { alarms_before_us });
@@ -64,7 +64,7 @@ impl Breakdowns {
 
 #[cfg(test)]
 impl Breakdowns {
-    /// One that has other room.
+    /// The model with a different size.
     pub(super) fn sized(mut self, size: Size) -> Self {
         self.size = size;
         self
@@ -178,7 +178,7 @@ mod tests {
             alarm(995, "77-A/belt", "of another machine", raised),
             breakdown(1001, "88-C", "E42", "Belt torn"),
             alarm(1022, "88-C/oil", "pressure", raised),
-            // Not cleared: the same one.
+            // Not cleared: the same alarm.
             alarm(1023, "88-C/belt", "slip", raised),
             recovery(1100, "88-C", "E42"),
         ]));

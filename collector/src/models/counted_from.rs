@@ -1,4 +1,4 @@
-//! From where in the log a model counts.
+//! The first offset that a model counts from.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -6,26 +6,26 @@ use utoipa::ToSchema;
 
 use super::time_text;
 
-/// From where in the log a model counts: figures say nothing about what was before, because retention had removed it when
-/// the model was made.
+/// The first offset that a model counts from: its figures exclude earlier events, because retention had removed them
+/// when the model was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedFrom {
-    /// The first offset that it has seen.
+    /// The first offset that the model has seen.
     pub offset: Offset,
-    /// When the entry at that offset was appended; `None` before it has seen one.
+    /// When the entry at that offset was appended; `None` before the model has seen one.
     pub time: Option<Timestamp>,
-    /// The end of the last batch whose samples retention had removed when the model came to it, and when that batch was
-    /// appended: samples count from here on.
+    /// The end of the last batch whose samples retention had removed when the model read it, and when that batch was
+    /// appended: samples count from there.
     pub samples: Option<(Offset, Timestamp)>,
 }
 
 impl CountedFrom {
-    /// From this offset on.
+    /// Counts from this offset.
     pub fn at(offset: Offset) -> Self {
         Self { offset, ..Self::default() }
     }
 
-    /// An entry was passed on that was appended then and ends there.
+    /// Records an entry that was appended at `stamp` and ends at `end`.
     pub(super) fn passed(&mut self, stamp: Timestamp, end: Offset, is_emptied: bool) {
         self.time.get_or_insert(stamp);
         if is_emptied {
@@ -33,7 +33,7 @@ impl CountedFrom {
         }
     }
 
-    /// For readers.
+    /// The same for readers.
     pub fn view(&self) -> CountedFromView {
         let samples = self.samples.map(|(offset, at)| SamplesFrom { offset: offset.to_string(), time: time_text(at) });
         CountedFromView { offset: self.offset.to_string(), samples, time: self.time.map(time_text) }

@@ -1,8 +1,8 @@
-//! A counter of pieces: what it grew by, whatever order its values came in.
+//! A counter of pieces: its growth, whatever order its values came in.
 //!
-//! Values are taken in the order of their times. One that is smaller than the one before began anew, and counts whole.
-//! Of several values of one time the largest counts: that a smaller one stands beside it is jitter and no new
-//! beginning. The newest values are kept so that late ones go where they belong; older ones are in the sum.
+//! Values are sorted by their times. A value smaller than its predecessor restarted at zero and counts whole. Of
+//! several values of one time the largest counts: a smaller one beside it is jitter and no restart. The newest values
+//! are kept so that late ones can be sorted in; older ones are in the sum.
 
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,21 +17,21 @@ pub struct Point {
     value: f64,
 }
 
-/// The point before, and how far it was from the one before that.
+/// The point before, and the difference to its predecessor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Before {
     last: Point,
     time_step: i64,
 }
 
-/// Whole numbers up to here are packed as differences.
+/// Whole numbers up to this one are packed as differences.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 const SAME_TIME_STEP: u8 = 1;
 const SAME_VALUE: u8 = 1 << 1;
 const WHOLE: u8 = 1 << 2;
 
 fn whole(value: f64) -> Option<i64> {
-    // Minus zero is no whole number: it would come back as zero.
+    // Minus zero is not packed as a whole number: it would come back as zero.
     let is_whole = value.fract() == 0.0 && value.abs() <= WHOLE_MAX && (value != 0.0 || value.is_sign_positive());
     is_whole.then_some(value as i64)
 }
@@ -83,13 +83,13 @@ impl Pack for Point {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counter {
     points: Packed<Point>,
-    /// What was before those.
+    /// The growth before the kept values.
     settled: Grown,
-    /// The times of the first and the last value of before those.
+    /// The times of the first and the last value before the kept ones.
     settled_times: Option<(i64, i64)>,
 }
 
-/// What a counter grew by.
+/// The growth of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Grown {
     last: Option<f64>,
@@ -108,7 +108,7 @@ impl Grown {
 }
 
 impl Counter {
-    /// Takes a value; whether it came in time.
+    /// Adds a value; returns whether it came in time.
     pub fn take(&mut self, time: Timestamp, value: f64) -> bool {
         let point = Point { time: time.micros(), value };
         if self.settled_times.is_some_and(|(_, last)| point.time <= last) {
@@ -119,12 +119,12 @@ impl Counter {
         true
     }
 
-    /// Bytes that its values take.
+    /// Bytes that the kept values take.
     pub fn bytes(&self) -> usize {
         self.points.bytes()
     }
 
-    /// Puts the oldest values into the sum.
+    /// Moves the oldest values into the sum.
     pub fn settle(&mut self) {
         for point in self.points.take_front() {
             self.settled.take(point);
@@ -133,13 +133,13 @@ impl Counter {
         }
     }
 
-    /// Values of this time and before are not taken any more.
+    /// Values of this time and before are refused.
     pub fn horizon(&self) -> Option<Timestamp> {
         self.settled_times.map(|(_, last)| Timestamp::clamped(last))
     }
 
-    /// What it grew by in a span: a piece counts at the time of the value that shows it, so that spans add up. `None`
-    /// where the span begins or ends among values that are only in the sum.
+    /// The growth in a span: a piece counts at the time of the value that shows it, so that spans add up. `None` where
+    /// the span begins or ends among values that are only in the sum.
     pub fn grown(&self, span: Span) -> Option<f64> {
         let (from, until) = (span.from.map(Timestamp::micros), span.until.map(Timestamp::micros));
         let mut grown = self.settled;

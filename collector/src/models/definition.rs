@@ -1,4 +1,4 @@
-//! Which models there are: each built-in one as its version 1, and what the configuration adds.
+//! The models: each built-in one as its version 1, and the versions that the configuration adds.
 
 use afferent_protocol::sign::sha256;
 use serde::de::DeserializeOwned;
@@ -16,17 +16,17 @@ use super::{AnyModel, ModelId, ModelIdError};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BuiltIn {
-    /// What state every machine is in, and was.
+    /// The present and past states of every machine.
     States(StatesSettings),
     /// Breakdowns from their beginning to their end, with the alarms around them.
     Breakdowns(BreakdownsSettings),
-    /// Alarms that somebody has to look at.
+    /// Alarms that need attention.
     Alarms(AlarmsSettings),
     /// The last value of every sensor.
     Last(LastSettings),
     /// Availability, MTBF, MTTR and OEE.
     Kpi(KpiSettings),
-    /// How every source is.
+    /// The condition of every source.
     Sources(SourcesSettings),
 }
 
@@ -34,9 +34,9 @@ pub enum BuiltIn {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Raw")]
 pub struct Definition {
-    /// Its name and version.
+    /// Name and version of the model.
     pub id: ModelId,
-    /// What it is a version of, and its settings.
+    /// The built-in model and its settings.
     pub of: BuiltIn,
 }
 
@@ -51,22 +51,22 @@ struct Raw {
     settings: toml::Table,
 }
 
-/// Why a definition cannot be used.
+/// Why a definition is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DefinitionError {
-    /// Its name or version.
+    /// The name or version is invalid.
     #[error(transparent)]
     Id(#[from] ModelIdError),
-    /// What it is a version of.
+    /// No built-in model has this name.
     #[error("unknown variant `{0}`, expected one of `states`, `breakdowns`, `alarms`, `last`, `kpi`, `sources`")]
     Of(String),
-    /// Its settings. Not told with the model's name in front: `unknown field …` finds the nearest one.
+    /// The settings are invalid. The text has no model name in front: `unknown field …` finds the nearest one.
     #[error("{0}")]
     Settings(String),
 }
 
 impl BuiltIn {
-    /// All of them with their default settings.
+    /// All built-in models with their default settings.
     pub fn all() -> [Self; 6] {
         [
             Self::States(StatesSettings::default()),
@@ -91,7 +91,7 @@ impl BuiltIn {
         }
     }
 
-    /// Its name.
+    /// The name of the built-in model.
     pub fn name(&self) -> &'static str {
         match self {
             Self::States(_) => "states",
@@ -103,7 +103,7 @@ impl BuiltIn {
         }
     }
 
-    /// What it tells, for people.
+    /// The content of the model, for people.
     pub fn title(&self) -> &'static str {
         match self {
             Self::States(_) => "Machine states",
@@ -115,7 +115,7 @@ impl BuiltIn {
         }
     }
 
-    /// Counts up with every change of what its state's bytes mean; a test holds the bytes against it.
+    /// Version of the state's bytes: raised with every change of their meaning; a test compares it with the bytes.
     pub fn layout(&self) -> u32 {
         match self {
             Self::States(_) | Self::Breakdowns(_) => 3,
@@ -123,7 +123,7 @@ impl BuiltIn {
         }
     }
 
-    /// One that has seen nothing.
+    /// The model without events.
     pub fn build(&self) -> Box<dyn AnyModel> {
         match self {
             Self::States(settings) => Box::new(States::new(settings.clone())),
@@ -135,7 +135,7 @@ impl BuiltIn {
         }
     }
 
-    /// The same for the same model, layout and settings, and for nothing else.
+    /// A number that is equal only for the same model, layout and settings.
     pub fn fingerprint(&self) -> u64 {
         let text = serde_json::to_vec(&(self, self.layout())).expect("settings are numbers and texts");
         u64::from_le_bytes(sha256(&text)[..8].try_into().expect("eight bytes of thirty-two"))
@@ -147,19 +147,19 @@ fn read<S: DeserializeOwned>(settings: toml::Table) -> Result<S, DefinitionError
 }
 
 impl Definition {
-    /// A built-in model's version 1.
+    /// Version 1 of a built-in model.
     pub fn built_in(of: BuiltIn) -> Self {
         let id = ModelId::new(of.name(), 1).expect("the name of a built-in model is one");
         Self { id, of }
     }
 
-    /// A version, its words checked.
+    /// A version with checked name and settings.
     pub fn new(name: &str, version: u32, of: &str, settings: toml::Table) -> Result<Self, DefinitionError> {
         Ok(Self { id: ModelId::new(name, version)?, of: BuiltIn::new(of, settings)? })
     }
 }
 
-/// The built-in models' versions 1, and these besides.
+/// The built-in models' versions 1, and the added ones.
 pub fn with_built_ins(added: &[Definition]) -> Vec<Definition> {
     let mut all: Vec<Definition> = BuiltIn::all().into_iter().map(Definition::built_in).collect();
     all.extend(added.iter().cloned());
@@ -200,8 +200,8 @@ mod tests {
         assert!(matches!(Definition::new("x", 1, "kpis", toml::Table::new()), Err(DefinitionError::Of(_))));
     }
 
-    /// States of all models after some events. When this fails, the meaning of saved bytes has changed: raise
-    /// [`BuiltIn::layout`] of that model, so that states of before are made again, and only then pin the new bytes.
+    /// States of all models after some events. If this fails, the meaning of saved bytes has changed: raise
+    /// [`BuiltIn::layout`] of that model, so that older states are rebuilt, and only then pin the new bytes.
     #[test]
     fn the_bytes_of_saved_states_are_those_of_their_layout() {
         use super::super::testing::{Log, alarm, breakdown, derived, recovery, sample, state};

@@ -1,4 +1,4 @@
-//! What differs between two states, figure by figure.
+//! Compares two states, figure by figure.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::limits::MODEL_CHANGES_MAX;
 
-/// Members whose name says nothing: what is below them stands for itself.
+/// Members that are left out of a path: the names below them are enough.
 const TRANSPARENT: [&str; 5] = ["machines", "subjects", "sources", "episodes", "active"];
 /// Members that name an element of a list.
 const KEYS: [&str; 3] = ["id", "offset", "from"];
@@ -63,7 +63,7 @@ fn compare(path: &str, left: &Value, right: &Value, changes: &mut Changes) {
     }
 }
 
-/// What a value consists of, by name; `None` when the two are to be compared as a whole.
+/// The parts of a value by name; `None` when the two are compared as a whole.
 fn members<'v>(value: &'v Value, other: &Value) -> Option<BTreeMap<String, &'v Value>> {
     match (value, other) {
         (Value::Object(members), Value::Object(_)) => {
@@ -76,7 +76,7 @@ fn members<'v>(value: &'v Value, other: &Value) -> Option<BTreeMap<String, &'v V
             };
             Some(elements.iter().enumerate().map(named).collect())
         }
-        // A machine that only one of them has is told as a whole.
+        // A machine that only one of them has is listed as a whole.
         _ => None,
     }
 }

@@ -1,9 +1,9 @@
 //! One machine's breakdowns, from their beginning to their end, with the alarms around them.
 //!
-//! When a breakdown begins and ends is told by [`super::standing`], as for states and key figures. Its first-out alarm
-//! (ISA-18.2) is the one that was raised first of those that were active when it began, however long before; one that
-//! came at the same moment counts, one that came later never does: it is a consequence. An alarm that is raised again
-//! before it was cleared is the same one.
+//! [`super::standing`] defines when a breakdown begins and ends, as for states and key figures. Its first-out alarm
+//! (ISA-18.2) is the one that was raised first of those that were active when it began, however long before; an alarm
+//! of the same moment counts, a later one never does: it is a consequence. An alarm that is raised again before it was
+//! cleared is the same one.
 
 use std::collections::VecDeque;
 
@@ -22,10 +22,10 @@ use crate::limits::{
     MODEL_ALARMS_BYTES_MAX, MODEL_AMENDMENTS_MAX, MODEL_EPISODE_ALARMS_MAX, MODEL_OPEN_BYTES_MAX, MODEL_OVER_BYTES_MAX,
 };
 
-/// What an episode is made with.
+/// The settings of episodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpisodeSettings {
-    /// For so long, in µs, before a breakdown its alarms are shown.
+    /// Alarms raised within this time before a breakdown are shown with it, in µs.
     pub alarms_before_us: i64,
 }
 
@@ -51,18 +51,18 @@ pub struct Episode {
     until: Option<Timestamp>,
     /// Whether the machine was out of service when it began.
     out_of_service: bool,
-    /// Whether its end is looked for.
+    /// Whether it is still followed to its end.
     is_followed: bool,
-    /// How often it was reported again while it lasted, and those of these reports that were amended.
+    /// The number of times it was reported again while it lasted, and the amended ones of these reports.
     repeats: u64,
     amended: Vec<u64>,
     first_out: Option<Raised>,
-    /// Of the window that is shown, in their order.
+    /// The alarms of the shown window, sorted.
     alarms: Vec<Raised>,
     alarms_beyond: u64,
 }
 
-/// Alarms, in the order in which they were raised.
+/// Alarms, sorted by when they were raised.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Alarms {
     list: VecDeque<Raised>,
@@ -99,13 +99,13 @@ impl Alarms {
 pub struct Episodes {
     standing: Standing,
     open: Vec<Episode>,
-    /// What the alarms of those take.
+    /// Bytes of the alarms of open breakdowns.
     open_bytes: usize,
-    /// Those that are over, in postcard, which takes a quarter of the room.
+    /// The breakdowns that are over, in postcard, which takes a quarter of the room.
     over: VecDeque<Box<[u8]>>,
     over_bytes: usize,
     forgotten: u64,
-    /// Alarms that are active, and the latest that were raised, in their order.
+    /// Alarms that are active, and the latest that were raised, sorted.
     active: Alarms,
     active_beyond: u64,
     recent: Alarms,
@@ -218,17 +218,17 @@ impl Episodes {
         }
     }
 
-    /// How many there were whose alarms and times are not known any more.
+    /// Number of breakdowns whose alarms and times were dropped.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
     }
 
-    /// Active alarms that were let go of.
+    /// Number of active alarms that were dropped.
     pub fn active_beyond(&self) -> u64 {
         self.active_beyond
     }
 
-    /// All that are known.
+    /// All breakdowns that are kept.
     pub fn all(self) -> impl Iterator<Item = Episode> {
         let unpack = |packed: Box<[u8]>| postcard::from_bytes(&packed).expect("it was packed here");
         self.over.into_iter().map(unpack).chain(self.open)
@@ -240,7 +240,7 @@ impl Episode {
         self.alarms.iter().map(Raised::bytes).sum()
     }
 
-    /// Takes an alarm into the window that is shown; those of all that last take so many bytes.
+    /// Adds an alarm to the shown window; `bytes` are those of all open breakdowns.
     fn show(&mut self, alarm: &Raised, bytes: &mut usize) {
         if self.alarms.len() >= MODEL_EPISODE_ALARMS_MAX || *bytes + alarm.bytes() > MODEL_OPEN_BYTES_MAX {
             self.alarms_beyond += 1;
@@ -250,12 +250,12 @@ impl Episode {
         self.alarms.push(alarm.clone());
     }
 
-    /// The place among others: by time.
+    /// Sort key among episodes: time, then offset.
     pub fn place(&self) -> (Timestamp, u64) {
         (self.from, self.offset)
     }
 
-    /// What readers see.
+    /// The episode for readers.
     pub fn view(&self, machine: &str, amendments: &Amendments) -> Value {
         let words = amendments.words(std::iter::once(self.offset).chain(self.amended.iter().copied()));
         let said = |key: &str, is_label: bool| -> Vec<Value> {
@@ -287,7 +287,7 @@ impl Episode {
         })
     }
 
-    /// What happened around the breakdown, in its order, with itself in its place.
+    /// The alarms around the breakdown, sorted, with the breakdown itself as a row.
     fn rows(&self, alarms: &[Value]) -> Vec<Value> {
         let is_before = |row: &&Value| row["role"] != "consequence";
         let of_alarm = |row: &Value| {

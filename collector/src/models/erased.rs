@@ -1,4 +1,4 @@
-//! Models of different states, handled alike.
+//! Models behind one trait, whatever the types of their states are.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde_json::Value;
@@ -12,9 +12,9 @@ use super::{Amendable, Model, Seen, Shortage};
 #[error("the state cannot be read: {0}")]
 pub struct StateError(String);
 
-/// A [`Model`] whose state's type is not known to who handles it.
+/// A [`Model`] whose state's type is erased.
 pub trait AnyModel: Send {
-    /// Takes events, in order.
+    /// Applies events, in order.
     fn apply_all(&mut self, seen: &[Seen<'_>]);
     /// The state for readers.
     fn view(&self, at: Timestamp) -> Value;
@@ -26,17 +26,17 @@ pub trait AnyModel: Send {
     fn shortage(&self) -> Option<Shortage> {
         None
     }
-    /// Whether this action about the event at this offset means anything to it.
+    /// See [`Model::amendable`].
     fn amendable(&self, _of: Offset, _action: Action) -> Amendable {
         Amendable::Yes
     }
     /// The state in postcard.
     fn save(&self) -> Vec<u8>;
-    /// Goes on from what [`AnyModel::save`] gave, of the same built-in model with whatever settings.
+    /// Continues from the bytes of [`AnyModel::save`] of the same built-in model, with any settings.
     fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
     /// See [`Model::sort`].
     fn sort(&mut self, is_sorting: bool);
-    /// One that goes on by itself.
+    /// A copy that continues on its own.
     fn another(&self) -> Box<dyn AnyModel>;
 }
 

@@ -1,4 +1,4 @@
-//! Inputs that once led to wrong figures, each with those that are right, and with what must not come out again.
+//! Inputs that once led to wrong figures, each with the correct figures and with values that must not occur again.
 
 use afferent_protocol::event::{Event, MachineState};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::testing::{Log, Told, at, breakdown, recovery, sample, state};
 use super::{BuiltIn, time};
 use MachineState::{Executing, NotExecuting};
 
-/// Eight o'clock of a day whose clock is believed, in seconds.
+/// Eight o'clock of a day whose clock is trusted, in seconds.
 const EIGHT: i64 = 1_793_520_000;
 /// A clock that is decades ahead.
 const YEAR_2099: i64 = 4_070_908_800;
@@ -16,7 +16,7 @@ fn told<'e>(event: Event<'e>, ingest_s: i64) -> Told<'e> {
     Told { source: "press-88", epoch: 1, event, ingest: at(EIGHT + ingest_s) }
 }
 
-/// The three views of the machine 88-C and the breakdowns, of a log that came in this order.
+/// The three views of the machine 88-C and the breakdowns, of a log in this order of arrival.
 fn views(log: &[Told<'_>], now_s: i64) -> (Value, Value, Vec<Value>) {
     let log = Log::from(log.iter().copied());
     let view = |name: &str| {
@@ -33,12 +33,12 @@ fn second(time: &Value) -> Option<i64> {
     Some(time.as_second() - EIGHT)
 }
 
-/// From when until when the breakdowns were.
+/// Begin and end of the breakdowns.
 fn spans(episodes: &[Value]) -> Vec<(i64, Option<i64>)> {
     episodes.iter().map(|episode| (second(&episode["from"]).unwrap(), second(&episode["until"]))).collect()
 }
 
-/// From when until when the machine was not available, as `states` tells it.
+/// Begin and end of the times when the machine was not available, as `states` shows it.
 fn not_available(states: &Value) -> Vec<(i64, Option<i64>)> {
     let intervals = states["intervals"].as_array().unwrap().iter();
     let down = intervals.filter(|interval| interval["state"] == "not_available");
@@ -63,10 +63,10 @@ fn one_wrong_clock_spoils_no_figure() {
     let (_, kpi, _) = views(&[count(0, 100.0), ahead, count(2, 110.0), count(3, 120.0), count(4, 130.0)], 5);
     assert_eq!(kpi["produced"], 30.0);
 
-    // Never set: it is of the moment in which it came.
+    // Its clock was never set: its time is the moment of its ingest.
     let log = [told(state(0, "88-C", Executing), 10), told(state(EIGHT + 20, "88-C", NotExecuting), 20)];
     assert_eq!(views(&log, 21).1["operating_s"], 10.0);
-    // An old one is believed, and what nobody told of is silence.
+    // An old one is trusted, and a time without reports is silence.
     let log =
         [told(state(EIGHT - 90_000_000, "88-C", Executing), 10), told(state(EIGHT + 20, "88-C", NotExecuting), 20)];
     let (_, kpi, _) = views(&log, 21);

@@ -16,29 +16,29 @@ use crate::terms::Terms;
 
 /// A model in a fold.
 pub struct Member {
-    /// Which one.
+    /// Name and version of the model.
     pub id: ModelId,
-    /// Its state.
+    /// The model.
     pub model: Box<dyn AnyModel>,
-    /// Why it was stopped; it gets no more events then.
+    /// The error that stopped the model; it gets no more events then.
     pub failed: Option<String>,
-    /// From where in the log it counts.
+    /// The first offset that the model counts from.
     pub counts_from: CountedFrom,
 }
 
 impl Member {
-    /// One that runs.
+    /// A running member.
     pub fn new(id: ModelId, model: Box<dyn AnyModel>) -> Self {
         Self { id, model, failed: None, counts_from: CountedFrom::default() }
     }
 
-    /// Passes events on. A model that panics is stopped, and takes nobody with it.
+    /// Passes events to the model. A model that panics is stopped; the others continue.
     pub fn apply(&mut self, seen: &[Seen<'_>]) {
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
         if self.failed.is_some() {
             return;
         }
-        // After a panic the state is never looked at again, so that it need not be whole.
+        // After a panic the state is never read again, so that it need not be consistent.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.model.apply_all(seen)));
         if let Err(panic) = outcome {
             let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -51,7 +51,7 @@ impl Member {
 }
 
 impl Member {
-    /// See [`super::Model::sort`]. A model that panics over it is stopped, as over events.
+    /// See [`super::Model::sort`]. A panic stops the model, as with events.
     pub fn sort(&mut self, is_sorting: bool) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.model.sort(is_sorting)));
         if outcome.is_err() && self.failed.is_none() {
@@ -63,7 +63,7 @@ impl Member {
 /// Takes the models, some events, and the head of their batch.
 pub(super) type EachChunk<'f> = dyn FnMut(&mut [Member], &[Seen<'_>], &Header) + 'f;
 
-/// Several models at the same place of the log.
+/// Several models at the same offset of the log.
 pub struct Fold {
     /// The models.
     pub members: Vec<Member>,
@@ -76,43 +76,43 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// Models that have seen everything before `next`, whose last event was ingested at `time`.
+    /// Models that have seen all events before `next`, the last of which was ingested at `time`.
     pub fn new(mut members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
         members.iter_mut().for_each(|member| member.counts_from = CountedFrom::at(next));
         let (mark, names, decoder) = (None, Names::default(), Decoder::default());
         Self { members, next, time, mark, unreadable: 0, names, decoder }
     }
 
-    /// The log that comes begins here: what was before, retention has removed. To be called before anything is passed on.
+    /// Declares the first offset of the log: retention has removed earlier ones. Call it before any entry is passed.
     pub fn begin_at(&mut self, first: Offset) {
         self.next = first;
         self.members.iter_mut().for_each(|member| member.counts_from = CountedFrom::at(first));
     }
 
-    /// Models that have seen what a snapshot has.
+    /// Models at the offset of a snapshot.
     pub fn after(members: Vec<Member>, snapshot: &Snapshot) -> Self {
         let mut fold = Self { mark: snapshot.mark, ..Self::new(members, snapshot.place.offset, snapshot.time) };
         fold.members.iter_mut().for_each(|member| member.counts_from = snapshot.counts_from);
         fold
     }
 
-    /// What a model has seen, and its state.
+    /// The snapshot of a member: its state and what it has seen.
     pub fn snapshot(&self, member: &Member, terms: &Terms) -> Snapshot {
         let (place, counts_from) = (terms.place(self.next), member.counts_from);
         Snapshot { place, time: self.time, mark: self.mark, counts_from, state: member.model.save() }
     }
 
-    /// The first offset that was not passed on.
+    /// The first offset that was not passed.
     pub fn next(&self) -> Offset {
         self.next
     }
 
-    /// When the last event that was passed on was ingested.
+    /// Ingest time of the last event that was passed.
     pub fn time(&self) -> Timestamp {
         self.time
     }
 
-    /// Events that could not be read since it was made.
+    /// Events that could not be read since the fold was made.
     pub fn unreadable(&self) -> u64 {
         self.unreadable
     }
@@ -122,7 +122,7 @@ impl Fold {
         self.members.iter().find(|member| member.id == *id)
     }
 
-    /// Takes a model in that is at the same place, in place of one of the same name.
+    /// Adds a model at the same offset, in place of one of the same name.
     pub fn join(&mut self, member: Member) {
         match self.members.iter_mut().find(|known| known.id == member.id) {
             Some(known) => *known = member,
@@ -130,14 +130,14 @@ impl Fold {
         }
     }
 
-    /// Passes the events of an entry on that were not yet, up to `end`.
+    /// Passes the events of an entry that were not passed yet, up to `end`.
     pub fn entry(&mut self, entry: &Entry<'_>, end: Offset) {
         self.entry_through(entry, end, &mut |members, seen, _| {
             members.iter_mut().for_each(|member| member.apply(seen));
         });
     }
 
-    /// Decodes the events of an entry as [`Fold::entry`] does, and hands them to `each` instead of to the models alone.
+    /// Decodes the events of an entry as [`Fold::entry`] does, and passes them to `each` together with the models.
     pub(super) fn entry_through(&mut self, entry: &Entry<'_>, end: Offset, each: &mut EachChunk<'_>) -> Passage {
         let (members, mut passed) = (&mut self.members, self.next);
         let part = Span { from: self.next, end };
@@ -150,7 +150,7 @@ impl Fold {
         passage
     }
 
-    /// Passes events on that another fold has decoded, which is where this one is.
+    /// Passes events that a second fold at the same offset has decoded.
     pub(super) fn chunk(&mut self, seen: &[Seen<'_>]) {
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
         assert!(first.offset >= self.next, "no event goes through a model twice");
@@ -158,25 +158,25 @@ impl Fold {
         self.next = Offset::new(last.offset.get() + 1);
     }
 
-    /// The entry was passed on by somebody else.
+    /// Records an entry whose events were passed to the models elsewhere.
     pub(super) fn entry_passed(&mut self, entry: &Entry<'_>, end: Offset) {
         self.next = self.next.max(entry.end().min(end));
     }
 
-    /// Nothing before `end` can be read.
+    /// Skips to `end`: no event before it can be read.
     pub fn skip_to(&mut self, end: Offset) {
         self.unreadable += end.since(self.next);
         self.next = self.next.max(end);
     }
 
-    /// An entry was passed on, the events of which may have gone through [`Fold::chunk`].
+    /// Records an entry whose events may have gone through [`Fold::chunk`].
     pub(super) fn passed(&mut self, entry: &Entry<'_>, passage: &Passage) {
         let Passage { part, passed, is_whole } = *passage;
         let entry_end = entry.end().min(part.end);
         if entry_end <= part.from || entry.first() >= part.end {
             return;
         }
-        // Offsets that the log has lost between this entry and the one before.
+        // Offsets that the log has lost between this entry and the previous one.
         self.unreadable += entry.first().since(part.from);
         if !is_whole {
             self.unreadable += entry_end.since(passed.max(entry.first()));
@@ -189,23 +189,23 @@ impl Fold {
     }
 }
 
-/// Which events of an entry are wanted.
+/// The wanted events of an entry.
 #[derive(Clone, Copy)]
 struct Span {
     from: Offset,
     end: Offset,
 }
 
-/// How an entry was passed on.
+/// The result of passing an entry.
 pub(super) struct Passage {
     part: Span,
-    /// Behind the last event that could be read.
+    /// The offset behind the last event that could be read.
     passed: Offset,
     is_whole: bool,
 }
 
 impl Span {
-    /// Decodes the entry and gives its events, a bounded number at a time; tells whether all of them could be decoded.
+    /// Decodes the entry and passes its events in chunks of bounded size; returns whether all of them could be decoded.
     fn chunks(
         self,
         names: &mut Names,

@@ -1,16 +1,16 @@
-//! When something was heard: the union of the times for which each of its words holds.
+//! The times when a machine was heard: the union of the periods for which each of its reports holds.
 
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// From when until when something is known. In the order of time, and apart from each other.
+/// Spans of time, sorted and disjoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
     spans: Vec<(i64, i64)>,
 }
 
 impl Heard {
-    /// A word that holds for so long, in µs.
+    /// Adds a report that holds for this period, in µs.
     pub fn word(&mut self, time: Timestamp, period_us: i64) {
         let from = time.micros();
         self.span(from, from.saturating_add(period_us));
@@ -32,19 +32,19 @@ impl Heard {
         self.spans.splice(begin..end, [(from, until)]);
     }
 
-    /// Takes in when something else was heard, but for what is before `floor`.
+    /// Adds the spans of `other`, except those before `floor`.
     pub fn join(&mut self, other: &Self, floor: Option<Timestamp>) {
         let floor = floor.map_or(i64::MIN, Timestamp::micros);
         let kept = other.spans.iter().filter(|span| span.1 > floor);
         kept.for_each(|span| self.span(span.0.max(floor), span.1));
     }
 
-    /// Until when the last word holds.
+    /// The end of the last period.
     pub fn until(&self) -> Option<Timestamp> {
         self.spans.last().map(|span| Timestamp::clamped(span.1))
     }
 
-    /// The parts of a time, and whether something was heard then.
+    /// Splits a span into parts, and passes each with whether the machine was heard then.
     pub fn parts(&self, from: Timestamp, until: Timestamp, each: &mut dyn FnMut(bool, Timestamp, Timestamp)) {
         let (mut at, end) = (from.micros(), until.micros());
         let mut part = |is_heard: bool, at: &mut i64, until: i64| {
@@ -64,17 +64,17 @@ impl Heard {
         part(false, &mut at, end);
     }
 
-    /// Bytes that it takes.
+    /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.spans.len() * size_of::<(i64, i64)>()
     }
 
-    /// Where the newer half of what is known begins.
+    /// The beginning of the newer half of the spans.
     pub fn middle(&self) -> Option<Timestamp> {
         self.spans.get(self.spans.len() / 2).map(|span| Timestamp::clamped(span.0))
     }
 
-    /// Forgets what was over before.
+    /// Drops the spans that ended before this time.
     pub fn forget_before(&mut self, time: Timestamp) {
         let over = self.spans.partition_point(|span| span.1 <= time.micros());
         self.spans.drain(..over);

@@ -1,6 +1,6 @@
 //! The reports of one machine, in the order of [`Order`], whatever order they came in.
 //!
-//! A report that is the same as the one before it, at the same distance, takes one byte.
+//! A report equal to its predecessor, at the same distance, takes one byte.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use super::packed::{Pack, Packed, get_number, get_signed, put_number, put_signed
 use super::pool::Pool;
 use super::report::Report;
 
-/// Who numbers.
+/// The source, stream and epoch that number a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Lane {
     source: SourceId,
@@ -21,7 +21,7 @@ struct Lane {
     epoch: Epoch,
 }
 
-/// One report: when, whose, what.
+/// One report: its time, lane and content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     time: i64,
@@ -31,7 +31,7 @@ pub struct Entry {
     offset: u64,
 }
 
-/// The entry before, and how far it was from the one before that.
+/// The entry before, and its distance to its predecessor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Before {
     last: Entry,
@@ -114,12 +114,12 @@ impl Pack for Entry {
     }
 }
 
-/// Where a report stands.
+/// The time and offset of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
-    /// Its corrected time.
+    /// The corrected time.
     pub time: Timestamp,
-    /// Its offset.
+    /// The offset.
     pub offset: u64,
 }
 
@@ -129,12 +129,12 @@ pub struct History {
     entries: Packed<Entry>,
     lanes: Pool<Lane>,
     whats: Pool<Report>,
-    /// What lanes and reports take.
+    /// Bytes of lanes and reports.
     bytes: usize,
 }
 
 impl History {
-    /// Takes a report in. One that is there already changes nothing.
+    /// Adds a report. A report that is already there changes nothing.
     pub fn insert(&mut self, seen: &Seen<'_>, report: Report) {
         let lane = Lane { source: seen.batch.source, stream: seen.batch.stream, epoch: seen.batch.epoch };
         let (bytes, (what, is_new)) = (report.bytes(), self.whats.hold(report));
@@ -149,28 +149,28 @@ impl History {
         }
     }
 
-    /// Bytes that it takes.
+    /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.bytes + self.entries.bytes()
     }
 
-    /// Whether all of its oldest chunk was before this time.
+    /// Whether all of its oldest chunk is before this time.
     pub fn begins_before(&self, time: i64) -> bool {
         self.entries.front().is_some_and(|entry| entry.time < time)
     }
 
-    /// Passes all reports on, in order.
+    /// Passes all reports, in order.
     pub fn each(&self, mut take: impl FnMut(At, &Report)) {
         self.entries.iter().for_each(|entry| take(at(&entry), self.whats.get(entry.what)));
     }
 
-    /// Takes the oldest reports out and passes them on; gives the place of the last of them.
+    /// Removes the oldest reports and passes them; returns the order of the last of them.
     pub fn take_front(&mut self, take: impl FnMut(At, &Report)) -> Option<Order> {
         let taken = self.entries.take_front();
         self.let_go(&taken, take)
     }
 
-    /// Takes the reports of before this time out and passes them on.
+    /// Removes the reports before this time and passes them.
     pub fn take_before(&mut self, time: Timestamp, take: impl FnMut(At, &Report)) {
         let taken = self.entries.take_while(|entry| entry.time < time.micros());
         self.let_go(&taken, take);

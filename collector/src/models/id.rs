@@ -15,7 +15,7 @@ pub struct ModelId {
     version: u32,
 }
 
-/// The text names no version of a model.
+/// The text is not the name of a model's version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no model: write its name (1 to {MODEL_NAME_BYTES_MAX} of a-z, 0-9, - and _) and version (from 1), as kpi@2"

@@ -11,51 +11,50 @@
 //!
 //! TBF, the operating time between failures, is that between two consecutive failures, and TTR, the time to
 //! restoration, that during which an item is down due to a failure: terms of IEC 60050-191 that ISO 22400-2 takes over,
-//! by which every failure gives a new TBF and every restoration a new TTR. So each mean is over those that there are: n
-//! failures have n − 1 times between them, and what was before the first and after the last is not counted. With fewer
+//! by which every failure gives a new TBF and every restoration a new TTR. So each mean is over the existing ones: n
+//! failures have n − 1 times between them, and the times before the first and after the last do not count. With fewer
 //! than two failures there is no `mtbf_s`. A TTR is known when its failure is over, and whole: from its beginning to
 //! its end, whether the machine was heard meanwhile or not.
 //!
-//! The times are taken from the machine's states ([`super::timeline`]), as its corrected times have them, `from` its
-//! first report `until` its latest word. What a breakdown is, when it is over, and what it is while the machine is out
-//! of service, says [`super::standing`].
+//! The times are taken from the machine's states ([`super::timeline`]), by its corrected times, with `from` its first
+//! report and `until` its latest one. [`super::standing`] defines breakdowns, their end, and how they count while the
+//! machine is out of service.
 //!
 //! - APT, actual production time, `operating_s`: executing
-//! - PBT, planned busy time, `planned_s`: all time of which something is known but out of service, which is planned
-//!   down time
+//! - PBT, planned busy time, `planned_s`: all known time except out of service, which is planned down time
 //! - `down_s`: broken down. A failure is a breakdown of at least [`KpiSettings::severity_min`] whose code is not one of
 //!   [`KpiSettings::not_failures`]; breakdowns that overlap are one
-//! - `unknown_s`: nothing was heard, or no state was told. It is in no other figure
+//! - `unknown_s`: the machine was silent or reported no state. It is in no other figure
 //! - PQ and GQ, produced and good quantity: the growth of counters ([`super::counter`]), samples of the machine whose
 //!   subjects end in [`KpiSettings::produced`] and [`KpiSettings::good`]; each subject is a counter of its own
 //! - PRU, planned run time per unit: [`KpiSettings::planned_s_per_unit`]
 //!
-//! A figure whose divisor is zero, or whose counts are not there, is null. The order in which events come makes no
+//! A figure whose divisor is zero, or whose counts are missing, is null. The order in which events come makes no
 //! difference, see [`super::track`].
 //!
-//! Of a span ([`Span`], of event time, the first moment in it and the first one behind it) each figure takes what
-//! belongs to it by one rule, so that the times, failures, restorations and pieces of spans that follow each other add
-//! up to those of the whole:
+//! Figures of a span ([`Span`], of event time, its end exclusive) follow one rule each, so that the times, failures,
+//! restorations and pieces of consecutive spans add up to those of the whole:
 //!
-//! | what | belongs to the span |
+//! | figure | belongs to the span |
 //! |---|---|
-//! | a time | by how much it overlaps |
+//! | a time | by its overlap |
 //! | a failure | in which it begins |
 //! | a TBF | in which its later failure begins; it is whole, also where its earlier one was before the span |
 //! | a TTR | in which it ends; it is whole, from the beginning of its failure |
 //! | a piece | in which the value of the counter that shows it was measured |
 //!
-//! `from` and `until` of a machine are what is covered. `begins_late` and `ends_early` say why that is less than asked:
+//! `from` and `until` of a machine are the covered time. `begins_late` and `ends_early` say why it is shorter than the
+//! span:
 //!
 //! | why | meaning |
 //! |---|---|
 //! | `no_report` | it has reported no state |
 //! | `first_report` | its first report came later; `counts_from` of the answer says whether older ones were removed |
-//! | `horizon` | older reports are kept only in the sum of all ([`super::track`]); they are kept one by one from `from` on |
-//! | `last_word` | it was not heard any more, and what is behind its last word is not counted |
+//! | `horizon` | older reports are kept only in the sum of all ([`super::track`]); single ones from `from` on |
+//! | `last_word` | the machine was not heard any more; time behind its last report does not count |
 //!
-//! Where nothing is covered, its figures are null. Quantities are null, and `quantities_unknown` is `horizon`, where the
-//! values of a counter are not kept back to where the span begins (`counters.horizon`).
+//! Where no time is covered, the figures are null. Quantities are null, and `quantities_unknown` is `horizon`, where
+//! the values of a counter are not kept back to the beginning of the span (`counters.horizon`).
 
 mod counters;
 mod covered;
@@ -84,20 +83,19 @@ use super::{Model, Seen, Shortage, time};
 pub struct KpiSettings {
     /// Breakdowns of this severity or a higher one are failures.
     pub severity_min: SeverityName,
-    /// Codes of breakdowns that are none, as that of a planned stop.
+    /// Codes of breakdowns that are not failures, as that of a planned stop.
     pub not_failures: Vec<String>,
-    /// Subjects that end in this level count what was produced.
+    /// Subjects that end in this level count produced units.
     pub produced: String,
-    /// Subjects that end in this level count what was good.
+    /// Subjects that end in this level count good units.
     pub good: String,
     /// Seconds that one unit is planned to take; without it there is no effectiveness and no OEE.
     pub planned_s_per_unit: Option<f64>,
-    /// A machine that was not heard for so many seconds is in no known state.
+    /// The state of a machine that was silent for this number of seconds is unknown.
     pub no_data_s: u32,
-    /// The same of what is told of subjects that fit a pattern; of several the longest counts.
+    /// The same for subjects that fit a pattern; of several patterns the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
-    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their
-    /// word.
+    /// Machines that report only changes, as patterns: the heartbeats of their agent count as their reports.
     pub on_change: Vec<Pattern>,
 }
 
@@ -116,10 +114,10 @@ impl Default for KpiSettings {
     }
 }
 
-/// Folds the reports of a machine of before a time, or all.
+/// Folds the reports of a machine before a time, or all.
 type Walk<'w> = dyn Fn(Option<Timestamp>) -> Timeline + 'w;
 
-/// What is kept.
+/// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KpiState {
     machines: Machines<Counters>,
@@ -134,7 +132,7 @@ pub struct Kpi {
 }
 
 impl Kpi {
-    /// One that has seen nothing.
+    /// A model without events.
     pub fn new(settings: KpiSettings) -> Self {
         let KpiSettings { no_data_s, no_data_s_of, on_change, .. } = settings.clone();
         let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
@@ -146,7 +144,7 @@ impl Kpi {
         let (track, counters) = (&machine.track, &machine.beside);
         let Covered { sums, begins_late, ends_early, quantities } = Covered::of(track, span, walk);
         let (from, until) = sums.map(|(from, until, _)| (time(from), time(until))).unzip();
-        // Where nothing is asked for, a machine that has reported no state was in none for no time.
+        // Without a span, a machine that has reported no state has sums of zero.
         let sums = sums.map(|(.., sums)| sums).or(span.is_all().then(Sums::default));
         let seconds = |condition| sums.map(|sums| sums.seconds(condition));
         let operating = seconds(Condition::Executing);
@@ -187,7 +185,7 @@ impl Kpi {
     }
 }
 
-/// What an event counts, and how many.
+/// Which count an event adds to, and how many.
 fn counted(seen: &Seen<'_>, settings: &KpiSettings) -> Option<(Counts, f64)> {
     let Body::Sample(sample) = seen.event.body else { return None };
     let value = match sample.value {
@@ -209,7 +207,7 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
 
 #[cfg(test)]
 impl Kpi {
-    /// One that has other room.
+    /// The model with a different size.
     pub(super) fn sized(mut self, size: super::shares::Size) -> Self {
         self.following.size = size;
         self
@@ -234,7 +232,7 @@ impl Model for Kpi {
             !is_broken || settings.not_failures.iter().all(|code| **code != *report.code)
         };
         let read = |seen: &Seen<'_>| {
-            // The words are of no use here.
+            // The texts are not needed here.
             let report = Report::of_state(seen, settings.severity_min).filter(is_failure)?;
             Some(report.without_words())
         };
@@ -332,7 +330,7 @@ mod tests {
         log.extend(counts.iter().map(|(second, produced, _)| sample(*second, "88-C/count/produced", *produced)));
         log.extend(counts.iter().map(|(second, _, good)| sample(*second, "88-C/count/good", *good)));
         let figures = figures("planned_s_per_unit = 2.0", &log);
-        // 20 pieces, then the counter began anew and has 10.
+        // 20 pieces, then the counter restarted and has 10.
         assert_eq!((&figures["produced"], &figures["good"]), (&json!(30.0), &json!(20.0)));
         let oee = (70.0 / 130.0) * (2.0 * 30.0 / 70.0) * (20.0 / 30.0);
         assert!((figures["oee"].as_f64().unwrap() - oee).abs() < 1e-12, "{figures}");

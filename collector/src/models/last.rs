@@ -1,8 +1,8 @@
 //! `last`: the last value of every sensor: the latest in the order of [`super::order`], in whatever order they came.
 //!
-//! A function of the set of samples, also where there are more subjects than there is room for: of each source those
-//! are kept that it reported last ([`super::shares`]), each with the last value of that source, and of several the
-//! latest is told.
+//! A function of the set of samples, also where there are more subjects than there is room for: of each source the last
+//! reported ones are kept ([`super::shares`]), each with the last value of that source, and of several sources' values
+//! the latest is shown.
 
 use afferent_protocol::event::{Body, Quality, Value as Measured};
 use afferent_protocol::ids::Timestamp;
@@ -15,18 +15,18 @@ use super::{Correction, Model, Order, Seen, Shares, Shortage, time};
 use crate::limits::{MODEL_SUBJECTS_MAX, MODEL_SUBJECTS_OF_ONE_MAX};
 use crate::whole;
 
-/// How many subjects are kept.
+/// Number of subjects that are kept.
 const SUBJECTS: Size = Size { count_max: MODEL_SUBJECTS_MAX, of_one_max: MODEL_SUBJECTS_OF_ONE_MAX };
 
 /// The settings of `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LastSettings {
-    /// Leaves out values of quality `bad`, so that the last one that can be used stands.
+    /// Leaves out values of quality `bad`, so that the last usable one is shown.
     pub only_usable: bool,
 }
 
-/// A value that is kept.
+/// A kept value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Kept {
     Float(f64),
@@ -35,13 +35,13 @@ enum Kept {
     Text(String),
 }
 
-/// What is kept of a subject, of one source.
+/// The last value of a subject, of one source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
     value: Kept,
     unit: String,
     quality: Quality,
-    /// Nothing before the first value.
+    /// `None` before the first value.
     at: Option<Order>,
     is_corrected: bool,
 }
@@ -53,7 +53,7 @@ impl Default for Entry {
     }
 }
 
-/// What is kept.
+/// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LastState {
     subjects: Shares<(), Entry>,
@@ -68,7 +68,7 @@ pub struct Last {
 }
 
 impl Last {
-    /// One that has seen nothing.
+    /// A model without events.
     pub fn new(settings: LastSettings) -> Self {
         Self { settings, state: LastState::default(), size: SUBJECTS }
     }
@@ -76,7 +76,7 @@ impl Last {
 
 #[cfg(test)]
 impl Last {
-    /// One that has other room.
+    /// The model with a different size.
     pub(super) fn sized(mut self, size: Size) -> Self {
         self.size = size;
         self
@@ -204,7 +204,7 @@ mod tests {
             let mut arrival: Vec<Entry> = (0..45).map(&mut entry).collect();
             let mut sorted = arrival.clone();
             sorted.sort_by_key(|entry| (entry.time, SOURCES[entry.source], entry.sequence));
-            // The last one of each subject, of events as they stand there.
+            // The last event of each subject, in this order.
             let told = |all: &[Entry]| -> BTreeMap<&str, usize> {
                 all.iter().map(|entry| (entry.subject, entry.number)).collect()
             };
@@ -220,7 +220,7 @@ mod tests {
                     assert_eq!(found["value"], number, "seed {seed}, {subject}: {arrival:#?}");
                     assert_eq!(found["offset"], at.unwrap().to_string());
                 }
-                // The control: the last one that came is another one.
+                // The control: the last one to arrive is a different one.
                 differs_by_arrival += u64::from(told(&arrival) != told(&sorted));
             }
         }

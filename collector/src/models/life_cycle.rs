@@ -10,7 +10,8 @@
 //!     └──────────────────────────────────────────────┘
 //! ```
 //!
-//! Shelving lies over it: a shelved alarm goes on changing, and is told as shelved until it is unshelved or its time is up.
+//! Shelving is independent: a shelved alarm keeps changing, and is shown as shelved until it is unshelved or its time
+//! is up.
 
 use afferent_protocol::event::AlarmTransition;
 use serde::{Deserialize, Serialize};
@@ -18,28 +19,28 @@ use serde::{Deserialize, Serialize};
 use AlarmTransition::{Acknowledged, Cleared, Raised};
 use Stage::{AckedActive, Normal, UnackedActive, UnackedCleared};
 
-/// Where an alarm is in its life.
+/// The stage of an alarm's life cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// Nothing is the matter.
+    /// No alarm is active.
     #[default]
     Normal,
-    /// It is active, and nobody has seen it.
+    /// Active, not acknowledged.
     UnackedActive,
-    /// It is active, and somebody has seen it.
+    /// Active, acknowledged.
     AckedActive,
-    /// It is over, and nobody has seen it.
+    /// Cleared, not acknowledged.
     UnackedCleared,
 }
 
-/// What follows on what. A pair that is not here changes nothing.
+/// The transitions. Other pairs change nothing.
 const TRANSITIONS: [(Stage, AlarmTransition, Stage); 6] = [
     (Normal, Raised, UnackedActive),
     (UnackedActive, Acknowledged, AckedActive),
     (UnackedActive, Cleared, UnackedCleared),
     (AckedActive, Cleared, Normal),
     (UnackedCleared, Acknowledged, Normal),
-    // A new occurrence. One that is active and raised again is not new.
+    // A new occurrence. A raise of an active alarm is not new.
     (UnackedCleared, Raised, UnackedActive),
 ];
 

@@ -14,7 +14,7 @@ use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};
 use super::{Seen, Shortage};
 
-/// What is kept of all machines; of each of them, beside its states, an `X`.
+/// The state of all machines; an `X` of each of them beside its states.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machines<X> {
     machines: Shares<Machine<X>>,
@@ -22,30 +22,30 @@ pub struct Machines<X> {
     amendments: Amendments,
 }
 
-/// What is kept of a machine.
+/// The state of a machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machine<X> {
     /// Its states.
     pub track: Track<Timeline>,
-    /// What else is kept.
+    /// The model's other state of the machine.
     pub beside: X,
 }
 
-/// How they are followed.
+/// How machines are followed.
 #[derive(Clone, Debug)]
 pub struct Following {
     /// When a machine is silent.
     pub silence: Silence,
-    /// What for.
+    /// The model's use of the states.
     pub purpose: Purpose,
     /// How much is kept of each machine.
     pub room: Room,
-    /// Of how many machines.
+    /// How many machines are kept.
     pub size: Size,
 }
 
 impl<X: Default> Machines<X> {
-    /// Takes an event in; gives the machine when it tells of one. `read` makes a report of it.
+    /// Applies an event; returns the machine that it is about. `read` makes a report of it.
     pub fn apply(
         &mut self,
         seen: &Seen<'_>,
@@ -104,18 +104,17 @@ impl<X: Default> Machines<X> {
         }
     }
 
-    /// What is kept beside the states of each machine, to be changed.
+    /// The `X` of each machine, mutable.
     pub fn beside_mut(&mut self) -> impl Iterator<Item = &mut X> {
         self.machines.values_mut().map(|machine| &mut machine.beside)
     }
 
-    /// What has no room.
+    /// The machines without room, for health and metrics.
     pub fn shortage(&self) -> Option<Shortage> {
         self.machines.shortage("machines")
     }
 
-    /// What readers see as of `at`; `view` gives that of a machine, from its states: all of them, or those of before a
-    /// time.
+    /// The state for readers as of `at`; `view` renders a machine from its states: all of them, or those before a time.
     pub fn view(
         &self,
         at: Timestamp,
@@ -142,7 +141,7 @@ impl<X: Default> Machines<X> {
     }
 }
 
-/// Whether an event tells of a machine, and not of what carries events.
+/// Whether an event is about a machine, and not about the transport of events.
 fn tells_of_a_machine(seen: &Seen<'_>) -> bool {
     match seen.event.body {
         Body::Sample(_) | Body::Alarm(_) => !is_of_host(seen, &OF_HOST),
@@ -155,7 +154,7 @@ fn tells_of_a_machine(seen: &Seen<'_>) -> bool {
     }
 }
 
-/// What agents tell of their own ring logs and hosts, under their own names, and in how many levels.
+/// Subjects of an agent's ring log and host, below its own name, and their number of levels.
 const OF_HOST: [(&str, usize); 9] = [
     ("ring", 2),
     ("cpu", 2),
@@ -170,7 +169,7 @@ const OF_HOST: [(&str, usize); 9] = [
 /// The code of a unit of systemd that has failed.
 const UNIT_CODE: &str = "unit-failed";
 
-/// Whether an agent tells of the computer that it runs on: its word is none of a machine, though the two have one name.
+/// Whether an event is about the agent's computer: it is not a report of the machine, though both have one name.
 fn is_of_host(seen: &Seen<'_>, known: &[(&str, usize)]) -> bool {
     let Some(rest) = below_source(seen) else { return false };
     let first = rest.split('/').next().unwrap_or_default();

@@ -1,24 +1,23 @@
-//! Models: states that are folded from the log, and from nothing else.
+//! Models: states that are folded from the log alone.
 //!
-//! A model is a function of the set of events before a place of the log, in whatever order they came. So its state can
-//! be thrown away and made again, asked for as of any place, corrected by another version beside it, and computed from
-//! a log that was assumed to be different ([`what_if`]). The modules, in the order in which an event passes them:
+//! A model is a function of the set of events before an offset of the log, in whatever order they came. So its state
+//! can be dropped and rebuilt, requested as of any offset, corrected by a new version beside it, and computed from a
+//! log with assumed changes ([`what_if`]). The modules, in the order in which an event passes them:
 //!
-//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its
-//!   machine and subject as numbers; [`Shares`]: what a model keeps of each, and of whom; [`not_shown`]: what has no
-//!   room
-//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of
-//!   them began
-//! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
-//!   [`life_cycle`], [`amendment`]: what they are made of
-//! - [`track`]: what is kept of one machine, so that the order in which its events come makes no difference: the
-//!   [`history`] of its [`mod@report`]s ([`packed`], with what they share in a [`pool`]), and when it was [`heard`]
-//!   ([`silence`]); folded into a [`timeline`] or [`episodes`] of what was [`standing`]; [`counter`]: what was produced
+//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its order among others; [`Names`]: its
+//!   machine and subject as numbers; [`Shares`]: a bounded table of a model, shared among sources; [`not_shown`]:
+//!   events without room
+//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: the first offset of each of
+//!   them
+//! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models; [`life_cycle`],
+//!   [`amendment`]: their parts
+//! - [`track`]: the state of one machine, so that the order in which its events come makes no difference: the
+//!   [`history`] of its [`mod@report`]s ([`packed`], with shared parts in a [`pool`]), and when it was [`heard`]
+//!   ([`silence`]); folded into a [`timeline`] or [`episodes`] by [`standing`]; [`counter`]: produced pieces
 //! - [`Definition`]: a version of a model, as the configuration has it
-//! - [`question`]: which part of a state is wanted; [`span`]: of which time figures are
-//! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
-//! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the
-//!   log
+//! - [`question`]: the requested part of a state; [`span`]: the time of its figures
+//! - [`snapshot`], [`store`]: states on disk, derived and never used without a check
+//! - [`runner`]: follows the log; [`mod@diff`]: compares two states; [`what_if`]: alternatives beside the log
 //!
 //! Nothing here waits for a clock or writes to the log.
 
@@ -84,9 +83,9 @@ use crate::cloud_event::put_rfc3339;
 /// An event as models get it.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'e> {
-    /// Its place in the log.
+    /// Its offset in the log.
     pub offset: Offset,
-    /// When the collector appended it.
+    /// Ingest time.
     pub ingest: Timestamp,
     /// The head of its batch: source, lane, clock.
     pub batch: &'e Header,
@@ -96,25 +95,25 @@ pub struct Seen<'e> {
     pub machine: Name<'e>,
     /// Its whole subject.
     pub subject: Name<'e>,
-    /// What happened.
+    /// The event itself.
     pub event: Event<'e>,
-    /// What had to be added to the clock of its source to have the collector's when it was appended, in µs; `None`
-    /// where nobody had measured it.
+    /// The collector's clock minus the source's clock when the event was appended, in µs; `None` if it was not
+    /// measured.
     pub clock_offset_us: Option<i64>,
-    /// When it happened, as far as it is known: see [`order::corrected`].
+    /// The corrected time of the event: see [`order::corrected`].
     pub time: Timestamp,
     /// How that time was found.
     pub correction: Correction,
 }
 
 impl<'e> Seen<'e> {
-    /// Its place among all events.
+    /// Its order among all events.
     pub fn order(&self) -> Order {
         let Header { source, stream, epoch, .. } = *self.batch;
         Order { time: self.time, source, stream, epoch, sequence: self.sequence, offset: self.offset }
     }
 
-    /// Whether it is the first event of its batch: what the batch's head says is new then.
+    /// Whether it is the first event of its batch: the batch's head is new then.
     pub fn is_first_of_batch(&self) -> bool {
         self.sequence == self.batch.first
     }
@@ -125,49 +124,49 @@ impl<'e> Seen<'e> {
 /// The state must be a function of the events alone: no clock, no random numbers, no order of a hash table. What one
 /// event does to it takes bounded time, and its memory is bounded whatever the events are.
 pub trait Model: Clone + Send + 'static {
-    /// What is kept. Its encoding is held to a layout number, see [`BuiltIn::layout`].
+    /// The state. Its encoding has a layout number, see [`BuiltIn::layout`].
     type State: Serialize + DeserializeOwned;
 
-    /// What is known now.
+    /// The current state.
     fn state(&self) -> &Self::State;
 
-    /// Goes on from a state that [`Model::state`] gave.
+    /// Continues from the state of [`Model::state`].
     fn restore(&mut self, state: Self::State);
 
-    /// Takes one event.
+    /// Applies one event.
     fn apply(&mut self, seen: &Seen<'_>);
 
-    /// Begins to keep what it needs to put events of any time where they belong, as when it is made again from a log;
-    /// or ends that, and lets go of what is beyond its horizon.
+    /// Starts or stops keeping what the model needs to sort in events of any time, as when it is rebuilt from a log.
+    /// Stopping drops what is beyond the horizon.
     fn sort(&mut self, _is_sorting: bool) {}
 
     /// The state for readers, as of `at` by the collector's clock.
     fn view(&self, at: Timestamp) -> Value;
 
-    /// The same, with the figures of a span of event time where the model has any.
+    /// The same, with the figures of a span of event time where the model has them.
     fn view_within(&self, at: Timestamp, _span: Span) -> Value {
         self.view(at)
     }
 
-    /// What it has no room for, if anything ever found none.
+    /// The events without room, if there ever were any.
     fn shortage(&self) -> Option<Shortage> {
         None
     }
 
-    /// Whether this action about the event at this offset means anything to this model, which has seen that event.
+    /// Whether this action about the event at this offset has an effect on this model, which has seen that event.
     fn amendable(&self, _of: Offset, _action: Action) -> Amendable {
         Amendable::Yes
     }
 }
 
-/// Whether an amendment means anything to a model.
+/// Whether an amendment has an effect on a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amendable {
-    /// It does, or this model does not care.
+    /// It has, or this model ignores amendments.
     Yes,
     /// It is about an alarm that is over: its condition was raised again by the event at this offset.
     RaisedAgain(Offset),
-    /// The event is none that it could be about, or one that is remembered no more.
+    /// The event cannot be amended so, or was dropped.
     Unknown,
 }
 

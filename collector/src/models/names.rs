@@ -1,4 +1,4 @@
-//! Machines and subjects as numbers, so that a model finds what it keeps of them without hashing a text an event.
+//! Machines and subjects as numbers, so that a model finds their state without hashing a text for every event.
 
 use std::collections::HashMap;
 
@@ -20,12 +20,12 @@ pub struct Name<'a> {
 #[derive(Debug, Default)]
 pub struct Names {
     ids: HashMap<Box<str>, u32>,
-    /// Of the batch at hand: where a subject's text lies, and its numbers. In the order of the places.
+    /// For the current batch: the address of a subject's text, and its numbers. Sorted by address.
     batch: Vec<(usize, u32, u32)>,
 }
 
 impl Names {
-    /// The number of a name. When there are too many all begin anew, which costs their tables a search.
+    /// The number of a name. When there are too many, all get new numbers, which costs their tables a search.
     pub fn id(&mut self, text: &str) -> u32 {
         if let Some(id) = self.ids.get(text) {
             return *id;
@@ -38,7 +38,7 @@ impl Names {
         id
     }
 
-    /// Looks up all subjects of a batch, so that its events need no more than the place where their subject lies.
+    /// Looks up all subjects of a batch, so that its events need only the address of their subject.
     pub(super) fn begin_batch(&mut self, subjects: &[Subject<'_>]) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
@@ -50,13 +50,13 @@ impl Names {
         self.batch = batch;
     }
 
-    /// Machine and subject of an event of the batch that was begun.
+    /// Machine and subject of an event of the current batch.
     pub(super) fn of<'a>(&mut self, subject: Subject<'a>) -> (Name<'a>, Name<'a>) {
         let text = subject.as_str();
         let place = text.as_ptr().addr();
         let (subject_id, machine_id) = match self.batch.binary_search_by_key(&place, |(place, ..)| *place) {
             Ok(at) => (self.batch[at].1, self.batch[at].2),
-            // A subject that does not lie in the batch's dictionary.
+            // A subject that is not in the batch's dictionary.
             Err(_) => (self.id(text), self.id(machine_of(text))),
         };
         (Name { id: machine_id, text: machine_of(text) }, Name { id: subject_id, text })

@@ -1,4 +1,4 @@
-//! What a model has no room for, and whose it is: answers, health, metrics and the page say so.
+//! Events that a model has no room for, by source, for answers, health, metrics and the page.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use super::{ModelId, time};
 use crate::limits::{MODEL_NOT_SHOWN_NAMED_MAX, MODEL_NOT_SHOWN_RECENT_US, MODEL_NOT_SHOWN_SOURCES_MAX};
 
-/// What found no room, by source. Counts are of everything since the model was made; only so many sources are
-/// remembered one by one: those that came last.
+/// Events without room, by source. Counts are since the model was made; a bounded number of sources is listed: those
+/// that came last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotShown {
     of: BTreeMap<SourceId, Hidden>,
     events: u64,
     gave_way: u64,
-    /// When the collector got what found no room last.
+    /// Ingest time of the last event without room.
     last: Option<Timestamp>,
 }
 
-/// What of one source found no room.
+/// The events of one source without room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Hidden {
     events: u64,
@@ -28,29 +28,29 @@ struct Hidden {
     last: Timestamp,
 }
 
-/// A model that does not show everything.
+/// The shortage of a model that does not show all events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortage {
-    /// What it has no room for, as `machines`.
+    /// The kind of things without room, as `machines`.
     pub what: &'static str,
-    /// Events that were not taken, since the model was made.
+    /// Events that were refused since the model was made.
     pub events: u64,
-    /// Things that it kept and let go of, since then.
+    /// Number of things that were dropped for others since then.
     pub gave_way: u64,
-    /// When the collector got what found no room last.
+    /// Ingest time of the last event without room.
     pub last: Timestamp,
-    /// Sources that have more than their share, and how much of theirs is kept.
+    /// Sources that have more than their share, and how many of their things are kept.
     pub sources: Vec<(SourceId, usize)>,
 }
 
 impl NotShown {
-    /// An event of this source was not taken.
+    /// Counts a refused event of this source.
     pub fn refuse(&mut self, source: SourceId, ingest: Timestamp) {
         self.events += 1;
         self.of(source, ingest).events += 1;
     }
 
-    /// Something of this source was let go of.
+    /// Counts a dropped thing of this source.
     pub fn give_way(&mut self, source: SourceId, ingest: Timestamp) {
         self.gave_way += 1;
         self.of(source, ingest).gave_way += 1;
@@ -68,24 +68,24 @@ impl NotShown {
         hidden
     }
 
-    /// Whether anything ever found no room.
+    /// Whether an event ever had no room.
     pub fn is_any(&self) -> bool {
         self.last.is_some()
     }
 
-    /// Events that were not taken.
+    /// Number of refused events.
     pub fn events(&self) -> u64 {
         self.events
     }
 
-    /// The sources that found no room, those first that lost most; `kept` says how much of theirs is there.
+    /// The sources without room, those with the largest loss first; `kept` returns how many of their things are kept.
     fn sources(&self, kept: impl Fn(SourceId) -> usize) -> Vec<(SourceId, Hidden, usize)> {
         let mut all: Vec<_> = self.of.iter().map(|(source, hidden)| (*source, *hidden, kept(*source))).collect();
         all.sort_by_key(|(source, hidden, _)| (std::cmp::Reverse(hidden.events + hidden.gave_way), *source));
         all
     }
 
-    /// What readers see as of `at`, by the collector's clock.
+    /// The shortage for readers as of `at`, by the collector's clock.
     pub fn view(&self, at: Timestamp, kept: impl Fn(SourceId) -> usize) -> Value {
         let sources = self.sources(kept).into_iter().map(|(source, hidden, kept)| {
             json!({
@@ -102,7 +102,7 @@ impl NotShown {
         })
     }
 
-    /// The same for health and metrics; `None` when everything has found room.
+    /// The same for health and metrics; `None` when all events had room.
     pub fn shortage(&self, what: &'static str, kept: impl Fn(SourceId) -> usize) -> Option<Shortage> {
         let sources = self.sources(kept).into_iter().take(MODEL_NOT_SHOWN_NAMED_MAX);
         let sources = sources.map(|(source, _, kept)| (source, kept)).collect();
@@ -111,13 +111,13 @@ impl NotShown {
 }
 
 impl Shortage {
-    /// Whether it lasts at `now`: something found no room a moment ago.
+    /// Whether the shortage lasts at `now`: an event was refused recently.
     pub fn lasts(&self, now: Timestamp) -> bool {
         is_recent(self.last, now)
     }
 }
 
-/// What models do not show at `now`, in words; `None` when they show everything.
+/// The shortages at `now` as a sentence; `None` when there are none.
 pub fn words(shortages: &[(ModelId, Shortage)], now: Timestamp) -> Option<String> {
     let mut by_what: BTreeMap<&str, (Vec<String>, BTreeMap<SourceId, usize>)> = BTreeMap::new();
     for (model, shortage) in shortages.iter().filter(|(_, shortage)| shortage.lasts(now)) {
@@ -136,7 +136,7 @@ pub fn words(shortages: &[(ModelId, Shortage)], now: Timestamp) -> Option<String
     (!words.is_empty()).then(|| format!("{}; {remedy}", words.join("; ")))
 }
 
-/// Whether what found no room then is said as of `at`.
+/// Whether a shortage at `last` is still reported as of `at`.
 pub(super) fn is_recent(last: Timestamp, at: Timestamp) -> bool {
     at.micros() - last.micros() <= MODEL_NOT_SHOWN_RECENT_US
 }

@@ -1,7 +1,7 @@
-//! When an event happened, as far as it is known, and what comes before what.
+//! The corrected time of an event, and the order of events.
 //!
-//! A model is a function of the *set* of its events. So it takes them in an order that arrival has no part in: by
-//! corrected time, and at one time by source, stream, epoch and sequence.
+//! A model is a function of the *set* of its events. So it sorts them in an order independent of arrival: by corrected
+//! time, and at one time by source, stream, epoch and sequence.
 
 use afferent_protocol::batch::Header;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
@@ -12,26 +12,26 @@ use crate::limits::{CLOCK_AHEAD_MAX_US, CLOCK_NEVER_SET_BEFORE_US};
 /// How a corrected time was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Correction {
-    /// The source's clock is believed.
+    /// The source's clock is trusted.
     #[default]
     None,
-    /// The clock of its boot was measured to be off; the time was moved by as much.
+    /// The clock was measured to be off; the time was moved by that offset.
     Moved,
-    /// Nothing is known of the clock; the time of ingest stands for it.
+    /// The clock is unknown; the time is the ingest time.
     Ingest,
 }
 
 /// The corrected time of an event, and how it was found.
 ///
-/// `offset_us` is what has to be added to the clock of the batch to have the collector's, as it was measured when the
-/// batch was appended, if it was. A function of one entry alone:
+/// `offset_us` is the collector's clock minus the batch's clock, if it was measured when the batch was appended. The
+/// result is a function of one entry alone:
 ///
-/// - A time is believed, however old, that is at most [`CLOCK_AHEAD_MAX_US`] ahead of its batch's clock, which in turn is at
-///   most as far ahead of the ingest time, and not measured off by more.
-/// - Else it is moved by the measured offset, where there is one.
-/// - Else the ingest time stands for it.
+/// - A time is trusted, however old, if it is at most [`CLOCK_AHEAD_MAX_US`] ahead of its batch's clock, which in turn
+///   is at most as far ahead of the ingest time, and not measured off by more.
+/// - Else it is moved by the measured offset, if there is one.
+/// - Else the ingest time replaces it.
 ///
-/// A time before [`CLOCK_NEVER_SET_BEFORE_US`] is of a clock that was never set, and not believed.
+/// A time before [`CLOCK_NEVER_SET_BEFORE_US`] is of a clock that was never set, and not trusted.
 pub fn corrected(
     time: Timestamp,
     batch: &Header,
@@ -53,21 +53,21 @@ pub fn corrected(
     }
 }
 
-/// The place of an event among all others: earlier ones are less. The offset only tells events apart that were assumed
-/// beside the log.
+/// The order of an event among all others: earlier ones are less. The offset only distinguishes events that were
+/// assumed beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Order {
-    /// Its corrected time.
+    /// The corrected time.
     pub time: Timestamp,
-    /// Its source.
+    /// The source.
     pub source: SourceId,
-    /// Its stream.
+    /// The stream.
     pub stream: Stream,
-    /// Its epoch.
+    /// The epoch.
     pub epoch: Epoch,
-    /// Its sequence.
+    /// The sequence.
     pub sequence: Sequence,
-    /// Its offset.
+    /// The offset.
     pub offset: Offset,
 }
 
@@ -90,7 +90,7 @@ mod tests {
         Timestamp::new(micros).unwrap()
     }
 
-    /// A batch whose clock shows this.
+    /// A batch with this clock.
     fn made(wall: i64) -> Header {
         let subject = Subject::new("88-C").unwrap();
         let body = Body::Recovery(Recovery { code: "E42", message: "" });
@@ -117,7 +117,7 @@ mod tests {
                 assert_eq!(of(time, NOW, NOW + SECOND, offset_us), (time, Correction::None));
             }
         }
-        // Also what a batch of that time brings now: a ring that was cut off for years.
+        // Also events of that time in a batch of now: a ring that was offline for years.
         assert_eq!(of(of_2013, of_2013, NOW, None), (of_2013, Correction::None));
     }
 

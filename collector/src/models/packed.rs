@@ -1,7 +1,6 @@
-//! A sorted list whose entries are packed as differences to those before them.
+//! A sorted list whose entries are packed as differences to their predecessors.
 //!
-//! Entries are added at the end in no time; one that comes late costs unpacking and packing one chunk of
-//! [`MODEL_CHUNK_ENTRIES`].
+//! Appending at the end is cheap; a late entry costs unpacking and packing one chunk of [`MODEL_CHUNK_ENTRIES`].
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -10,15 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::MODEL_CHUNK_ENTRIES;
 
-/// What can be packed.
+/// An entry that can be packed.
 pub trait Pack: Copy + Default + std::fmt::Debug + PartialEq {
-    /// What the next entry is packed against.
+    /// The state that the next entry is packed against.
     type Before: Clone + Default + std::fmt::Debug + PartialEq;
 
-    /// Appends the entry, as a difference to those before it.
+    /// Appends the entry, as a difference to its predecessors.
     fn put(&self, before: &mut Self::Before, to: &mut Vec<u8>);
 
-    /// Reads what [`Pack::put`] wrote.
+    /// Reads the bytes of [`Pack::put`].
     fn get(before: &mut Self::Before, from: &mut &[u8]) -> Option<Self>;
 }
 
@@ -77,7 +76,7 @@ impl<T: Pack> Chunk<T> {
 }
 
 impl<T: Pack> Packed<T> {
-    /// Bytes that it takes.
+    /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -92,13 +91,12 @@ impl<T: Pack> Packed<T> {
         self.chunks.back().map(|chunk| &chunk.last)
     }
 
-    /// The last entry of those that [`Packed::take_front`] takes.
+    /// The last of the entries that [`Packed::take_front`] removes.
     pub fn front(&self) -> Option<&T> {
         self.chunks.front().map(|chunk| &chunk.last)
     }
 
-    /// Puts an entry where it belongs. One that is there already is replaced by what `merged` makes of the two; whether
-    /// the entry was added.
+    /// Inserts an entry in order. `merged` merges it with an equal one; returns whether the entry was added.
     pub fn insert(&mut self, entry: T, cmp: impl Fn(&T, &T) -> Ordering, merged: impl Fn(T, T) -> T) -> bool {
         if self.last().is_none_or(|last| cmp(last, &entry) == Ordering::Less) {
             self.push(entry);
@@ -132,7 +130,7 @@ impl<T: Pack> Packed<T> {
         self.bytes += chunk.bytes.len() - before;
     }
 
-    /// Puts other entries in place of a chunk: none, or one or two chunks of them.
+    /// Replaces a chunk by these entries: none, or one or two chunks of them.
     fn replace(&mut self, at: usize, entries: &[T]) {
         self.bytes -= self.chunks[at].size();
         if entries.is_empty() {
@@ -152,7 +150,7 @@ impl<T: Pack> Packed<T> {
         }
     }
 
-    /// Takes the oldest entries out: the first chunk, or the older half of the only one.
+    /// Removes and returns the oldest entries: the first chunk, or the older half of the only one.
     pub fn take_front(&mut self) -> Vec<T> {
         let Some(front) = self.chunks.front() else { return Vec::new() };
         let mut entries: Vec<T> = front.iter().collect();
@@ -161,7 +159,7 @@ impl<T: Pack> Packed<T> {
         entries
     }
 
-    /// Takes the oldest entries out for which this holds.
+    /// Removes and returns the oldest entries as long as this holds.
     pub fn take_while(&mut self, holds: impl Fn(&T) -> bool) -> Vec<T> {
         let mut taken = Vec::new();
         while let Some(front) = self.chunks.front() {
@@ -190,7 +188,7 @@ pub fn put_number(number: u64, to: &mut Vec<u8>) {
     to.push(rest as u8);
 }
 
-/// Reads what [`put_number`] wrote.
+/// Reads the bytes of [`put_number`].
 pub fn get_number(from: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -209,7 +207,7 @@ pub fn put_signed(number: i64, to: &mut Vec<u8>) {
     put_number(((number << 1) ^ (number >> 63)).cast_unsigned(), to);
 }
 
-/// Reads what [`put_signed`] wrote.
+/// Reads the bytes of [`put_signed`].
 pub fn get_signed(from: &mut &[u8]) -> Option<i64> {
     let number = get_number(from)?;
     Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())

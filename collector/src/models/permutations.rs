@@ -1,5 +1,5 @@
-//! A model is a function of the set of its events: whatever order they come in, it tells what a naive fold of all of
-//! them, sorted, tells. The naive folds here share no code with the models: they look at every second, and keep
+//! A model is a function of the set of its events: whatever order they come in, its output is that of a naive fold of
+//! all of them, sorted. The naive folds here share no code with the models: they look at every second, and keep
 //! everything.
 
 mod full;
@@ -21,11 +21,11 @@ use super::{BuiltIn, machine_of, time};
 
 const CASES: u32 = 2000;
 const EVENTS: Range<usize> = 40..60;
-/// A time whose clock is believed, in seconds.
+/// A time whose clock is trusted, in seconds.
 const BEGIN: i64 = 1_793_520_000;
 const NO_DATA_S: i64 = 300;
 const ALARMS_BEFORE_S: i64 = 400;
-/// When the states are asked for.
+/// The time that the states are requested for.
 const NOW: i64 = BEGIN + 4000;
 
 const SOURCES: [&str; 2] = ["press-88", "gateway-2"];
@@ -45,13 +45,13 @@ enum What {
     Amended { of: usize, is_label: bool, text: usize },
 }
 
-/// An event. Its place in the list is its offset and its sequence.
+/// An event. Its index in the list is its offset and its sequence.
 #[derive(Clone, Debug)]
 struct Plain {
     source: usize,
     epoch: u64,
     subject: usize,
-    /// As its source has it.
+    /// The source's time.
     time: i64,
     what: What,
 }
@@ -202,7 +202,7 @@ struct Broken {
     reason: String,
 }
 
-/// What holds, kept without any care.
+/// The current state, kept in the simplest way.
 #[derive(Clone, Debug, Default)]
 struct Naive {
     parts: BTreeMap<&'static str, (&'static str, String)>,
@@ -231,13 +231,13 @@ impl Naive {
         ("no_data", String::new())
     }
 
-    /// The condition, told apart from `not_available` where it has broken down, and why.
+    /// The condition, with broken down distinguished from `not_available`, and its reason.
     fn shown(&self, machine: &str) -> (&'static str, String) {
         let broken = self.broken.iter().find(|broken| broken.counts);
         broken.map_or_else(|| self.reported(machine), |broken| ("broken", broken.reason.clone()))
     }
 
-    /// Takes an event; gives the breakdowns that are over.
+    /// Applies an event; returns the breakdowns that are over.
     fn take(&mut self, case: &Case, offset: usize, event: &Plain) -> Vec<usize> {
         let (machine, subject, label) = (event.machine(), event.subject(), case.label(offset));
         let before = self.broken.clone();
@@ -280,7 +280,7 @@ fn is_report(event: &Plain) -> bool {
     matches!(event.what, What::State(_) | What::Broken(_) | What::Recovered(_))
 }
 
-/// What held in each second from the first report until `until`, and when it was.
+/// The state in each second from the first report until `until`, and the time of the first report.
 fn seconds(case: &Case, machine: &str, until: i64) -> (i64, Vec<(&'static str, String)>) {
     let mut moments = Vec::new();
     let mut naive = Naive::default();
@@ -333,7 +333,7 @@ fn naive_breakdowns(case: &Case, order: &[usize]) -> Value {
     let mut all: Vec<(i64, usize, Value)> = Vec::new();
     for machine in case.machines() {
         let mut naive = Naive::default();
-        // Where each breakdown's events stand: those that told of it, and the one that ended it.
+        // The events of each breakdown: those that reported it, and the one that ended it.
         let mut episodes: BTreeMap<usize, (Vec<usize>, bool, Option<usize>)> = BTreeMap::new();
         for (offset, event) in case.of(order, machine) {
             let open = naive.broken.clone();
@@ -385,7 +385,7 @@ fn naive_breakdowns(case: &Case, order: &[usize]) -> Value {
     all.into_iter().map(|(.., episode)| episode).collect()
 }
 
-/// The alarms of a machine that were raised and not only told again, and where each was cleared.
+/// The alarms of a machine that were raised and not only repeated, and the clear of each.
 fn raised(case: &Case, order: &[usize], machine: &str) -> Vec<(usize, Option<usize>)> {
     let mut raised: Vec<(usize, Option<usize>)> = Vec::new();
     for (offset, event) in case.of(order, machine) {
@@ -404,7 +404,7 @@ fn raised(case: &Case, order: &[usize], machine: &str) -> Vec<(usize, Option<usi
     raised
 }
 
-/// What a model tells, in the words of the naive folds: only what they tell as well.
+/// The output of a model, reduced to the members that the naive folds have too.
 fn told(name: &str, view: &Value) -> Value {
     if name != "breakdowns" {
         return view["machines"].clone();
@@ -424,7 +424,7 @@ fn told(name: &str, view: &Value) -> Value {
     episodes.collect()
 }
 
-/// Whether everything in `part` is in `whole` as it is there; lists have the same length.
+/// Whether all of `part` is in `whole` unchanged; lists have the same length.
 fn assert_within(part: &Value, whole: &Value, place: &str) -> Result<(), TestCaseError> {
     match (part, whole) {
         (Value::Object(part), Value::Object(whole)) => {
@@ -449,7 +449,7 @@ fn assert_within(part: &Value, whole: &Value, place: &str) -> Result<(), TestCas
 
 type Oracle = fn(&Case) -> Value;
 
-/// The models that are held to the naive folds, and their settings.
+/// The models that are compared with the naive folds, and their settings.
 fn models() -> Vec<(&'static str, String, Oracle)> {
     let no_data = format!("no_data_s = {NO_DATA_S}");
     vec![
@@ -483,7 +483,7 @@ fn a_model_is_a_function_of_the_set_of_its_events() {
             let sorted = view(name, &settings, &log.permuted(&case.sorted));
             prop_assert_eq!(arrived, sorted, "{}", name);
         }
-        // The control: breakdowns that are followed as their events come, as they once were.
+        // The control: breakdowns followed in the order of arrival, as they once were.
         let differs = naive_breakdowns(&case, &order) != naive_breakdowns(&case, &case.sorted);
         by_arrival_is_wrong.set(by_arrival_is_wrong.get() + u32::from(differs));
         Ok(())
@@ -492,7 +492,7 @@ fn a_model_is_a_function_of_the_set_of_its_events() {
     assert!(by_arrival_is_wrong.get() > CASES * 9 / 10, "{} cases tell the two apart", by_arrival_is_wrong.get());
 }
 
-/// More than there is room for: as long as nothing is late, what was settled on the way is as if all had been kept.
+/// More than there is room for: as long as no event is late, the settled part counts as if all had been kept.
 #[test]
 fn what_leaves_the_horizon_counts_as_before() {
     let texts: Vec<String> = (0..1500).map(|number| format!("{number}")).collect();
@@ -511,7 +511,7 @@ fn what_leaves_the_horizon_counts_as_before() {
         })
         .collect();
     let log = Log::from(events);
-    // Neighbours change places: nothing is late by more than some seconds.
+    // Neighbours are swapped: no event is late by more than some seconds.
     let order: Vec<usize> = (0..1500).map(|at| at ^ 3).filter(|at| *at < 1500).collect();
     for (name, settings, _) in models() {
         let new = || BuiltIn::new(name, settings.parse().unwrap()).unwrap().build();

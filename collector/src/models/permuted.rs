@@ -1,6 +1,6 @@
-//! For tests: made-up events of several sources, and the same ones as a log has them in another order of arrival.
+//! For tests: made-up events of several sources, and the same ones in a different order of arrival.
 //!
-//! Every event keeps its time, source, sequence and stamp; its offset is where it arrived.
+//! Every event keeps its time, source, sequence and stamp; its offset is its index of arrival.
 
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, Header, Lineage};
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
@@ -36,10 +36,10 @@ pub(super) fn second(number: usize) -> Timestamp {
     Timestamp::new(BEGIN_US + number as i64 * 1_000_000).unwrap()
 }
 
-/// An event without what it says.
+/// An event without its body.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// Its number, which names it in every order of arrival.
+    /// Its number, which identifies it in every order of arrival.
     pub number: usize,
     pub source: usize,
     pub sequence: u64,
@@ -50,7 +50,7 @@ pub(super) struct Entry {
     pub of: Option<usize>,
 }
 
-/// Puts events that name others behind those.
+/// Moves events behind the events that they name.
 pub(super) fn behind_what_they_name<T>(arrival: &mut Vec<T>, entry: impl Fn(&T) -> &Entry) {
     let mut waiting = std::mem::take(arrival);
     while !waiting.is_empty() {
@@ -96,7 +96,7 @@ pub(super) fn seen<'s>(entry: &Entry, heads: &'s [Header], offset: u64, body: Bo
     }
 }
 
-/// Passes an event on as the one at this offset. Every few events the model goes on from what it saved.
+/// Passes an event on at this offset. Every few events the model is saved and restored.
 pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &Entry, heads: &[Header], offset: u64, body: Body<'_>) {
     model.apply_all(&[seen(entry, heads, offset, body)]);
     if offset % 16 == 7 {

@@ -1,16 +1,16 @@
-//! Things that many entries share, each kept once for as long as one of them needs it.
+//! Values that many entries share, each kept once for as long as one of them needs it.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Things by number.
+/// Values by number.
 #[derive(Clone, Debug)]
 pub struct Pool<T> {
     slots: Vec<Option<(T, u32)>>,
     free: Vec<u32>,
-    /// Where to look for a thing. Of two with the same hash it leads to one; the other is just not found again.
+    /// Finds a value. Of two with the same hash it finds one; the other is never found.
     by_hash: HashMap<u64, u32>,
     latest: u32,
 }
@@ -28,7 +28,7 @@ impl<T: PartialEq> PartialEq for Pool<T> {
 }
 
 impl<T: Hash + Eq> Pool<T> {
-    /// The number of a thing that one more entry needs, and whether it is new.
+    /// Returns the number of a value for one more entry, and whether it is new.
     pub fn hold(&mut self, thing: T) -> (u32, bool) {
         let known = match self.slots.get(self.latest as usize) {
             Some(Some((latest, _))) if *latest == thing => Some(self.latest),
@@ -53,7 +53,7 @@ impl<T: Hash + Eq> Pool<T> {
         (number, true)
     }
 
-    /// One entry less needs it; gives it when none does any more.
+    /// Releases a value for one entry; returns it when no entry needs it any more.
     pub fn release(&mut self, number: u32) -> Option<T> {
         let slot = self.slots.get_mut(number as usize)?;
         let (_, count) = slot.as_mut()?;
@@ -72,10 +72,10 @@ impl<T: Hash + Eq> Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// The thing of this number.
+    /// The value of this number.
     ///
     /// # Panics
-    /// When nobody holds it.
+    /// When no entry holds it.
     pub fn get(&self, number: u32) -> &T {
         let slot = self.slots.get(number as usize).and_then(Option::as_ref);
         &slot.expect("an entry holds what it names").0

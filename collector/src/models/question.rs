@@ -1,8 +1,8 @@
-//! Which part of a state is wanted: of which machine, of which time, and how much at once.
+//! The requested part of a state: which machine, which time, and how many rows.
 //!
-//! It is asked of a state as readers get it, whichever model's that is, so that API and command line mean the same. A *row* is
-//! an interval of a machine, a breakdown, an alarm, or, where a model keeps one thing for every name, that thing. Times are
-//! event times, corrected where the source's clock is not believed.
+//! It works on any model's state for readers, so that API and command line mean the same. A *row* is an interval of a
+//! machine, a breakdown, an alarm, or an element that a model keeps by name. Times are event times, corrected where the
+//! source's clock is not trusted.
 
 use afferent_host::hex;
 use afferent_protocol::checksum::crc32c;
@@ -16,7 +16,7 @@ use crate::limits::MODEL_ROWS_MAX;
 
 /// Members of a state that are lists of rows.
 const LISTS: [&str; 2] = ["episodes", "active"];
-/// Members of a state under which rows stand by name.
+/// Members of a state that hold rows by name.
 const BY_NAME: [&str; 3] = ["machines", "subjects", "sources"];
 
 /// Why a question cannot be answered.
@@ -30,49 +30,49 @@ pub enum QuestionError {
         "{0} keeps no times to choose from; ask it with as_of, or states, breakdowns, alarms or kpi with `from` and `until`"
     )]
     Timeless(&'static str),
-    /// Not one that was given for this question.
+    /// The cursor was not issued for this question.
     #[error("`cursor` is none that was given for this question; give it back as it came, or begin without one")]
     Cursor,
 }
 
-/// What is asked for; all of a state by default.
+/// The requested part; all of a state by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Only what is of this machine.
+    /// Only this machine.
     pub machine: Option<String>,
-    /// So many of the newest intervals of every machine.
+    /// This number of the newest intervals of every machine.
     pub intervals: Option<usize>,
-    /// Rows that overlap this time, or the figures of it.
+    /// Rows that overlap this span, or the figures of it.
     pub span: Span,
-    /// So many rows at most, from 1 on.
+    /// Largest number of rows, from 1 on.
     pub limit: Option<usize>,
-    /// Where the page before ended.
+    /// The cursor of the previous page.
     pub cursor: Option<String>,
 }
 
-/// Which part of a state is wanted; all of it by default.
+/// A checked question; all of a state by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Question {
     machine: Option<String>,
     intervals: Option<usize>,
-    /// Rows that overlap this time, or the figures of it.
+    /// Rows that overlap this span, or the figures of it.
     span: Span,
     limit: Option<usize>,
-    /// The last row of the page before.
+    /// The last row of the previous page.
     after: Option<Key>,
-    /// Holds a cursor to the question that it was given for.
+    /// Binds a cursor to its question.
     checksum: u32,
 }
 
-/// Where a row stands: pages are in this order, whatever comes between them.
+/// Sort key of a row: it stays the same whatever rows come in between.
 type Key = (String, String);
 
 impl Question {
-    /// A question about a model. A cursor belongs to one question, however its page is limited.
+    /// A question to a model. A cursor belongs to one question, whatever the page's limit is.
     ///
     /// # Errors
     ///
-    /// When the span is empty, the model keeps no times, or the cursor belongs to another question.
+    /// When the span is empty, the model keeps no times, or the cursor belongs to a different question.
     pub fn new(of: &BuiltIn, wanted: Wanted) -> Result<Self, QuestionError> {
         let Wanted { machine, intervals, span, limit, cursor } = wanted;
         assert!(limit != Some(0) && limit.max(intervals) <= Some(MODEL_ROWS_MAX), "so many rows can be asked for");
@@ -89,12 +89,12 @@ impl Question {
         Ok(Self { machine, intervals, span, limit, after, checksum })
     }
 
-    /// Of which time the figures of the state are wanted, see [`super::Model::view_within`].
+    /// The span of the requested figures, see [`super::Model::view_within`].
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// Leaves out of a state what is not wanted; gives the cursor of the next page, if there is more.
+    /// Removes the other parts from a state; returns the cursor of the next page, if there is more.
     pub fn keep(&self, state: &mut Value) -> Option<String> {
         let members = state.as_object_mut()?;
         if let Some(machine) = &self.machine {
@@ -114,7 +114,7 @@ impl Question {
         self.keep_page(members).map(|last| self.cursor(&last))
     }
 
-    /// Figures have no rows of their own time: they are those of the span already.
+    /// Figures have no rows: they are those of the span already.
     fn keep_span(&self, members: &mut Map<String, Value>) {
         let (from, until) = (self.span.from.map(rfc3339), self.span.until.map(rfc3339));
         let overlaps = |row: &Value| overlaps(row, from.as_deref(), until.as_deref());
@@ -128,7 +128,7 @@ impl Question {
         }
     }
 
-    /// Keeps the rows behind the cursor, up to the limit; gives the last one when there are more.
+    /// Keeps the rows behind the cursor, up to the limit; returns the last one when there are more.
     fn keep_page(&self, members: &mut Map<String, Value>) -> Option<Key> {
         let limit = self.limit.unwrap_or(usize::MAX);
         let is_next = |key: &Key| self.after.as_ref().is_none_or(|after| key > after);
@@ -166,7 +166,7 @@ impl Question {
     }
 }
 
-/// Times of one form are in order as texts.
+/// Texts of times in one format sort by time.
 fn overlaps(row: &Value, from: Option<&str>, until: Option<&str>) -> bool {
     let begin = row["from"].as_str().or_else(|| row["raised"].as_str()).unwrap_or_default();
     let ends_before = |from: &str| row["until"].as_str().is_some_and(|end| end <= from && begin < from);
@@ -187,13 +187,13 @@ fn keep_machine(members: &mut Map<String, Value>, machine: &str) {
     }
 }
 
-/// The intervals of everything that stands by name.
+/// The intervals of all elements by name.
 fn intervals_of(member: &mut Value) -> impl Iterator<Item = &mut Vec<Value>> {
     let things = member.as_object_mut().into_iter().flat_map(Map::values_mut);
     things.filter_map(|thing| thing.get_mut("intervals")?.as_array_mut())
 }
 
-/// Alarms are in order of their priority, the most urgent first, then as all rows in order of their times.
+/// Alarms are sorted by priority, the most urgent first, then as all rows by time.
 fn list_key(row: &Value) -> Key {
     let text = |name: &str| row[name].as_str().unwrap_or_default();
     let urgency = row["priority"].as_u64().map_or(0, |priority| 10_000_u64.saturating_sub(priority));

@@ -1,4 +1,4 @@
-//! What a machine reports, as models keep it.
+//! The reports of a machine, as models keep them.
 
 use afferent_protocol::event::{AlarmTransition, Body, MachineState, Severity};
 use serde::{Deserialize, Serialize};
@@ -9,18 +9,18 @@ use super::amendment::shortened;
 /// The state of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Condition {
-    /// Nothing is known.
+    /// The condition is unknown.
     #[default]
     NoData,
-    /// At work.
+    /// The machine executes.
     Executing,
-    /// Ready, and doing nothing.
+    /// The machine is ready and idle.
     NotExecuting,
-    /// Taken out of service on purpose.
+    /// The machine was taken out of service on purpose.
     OutOfService,
-    /// It cannot be used, as it says itself.
+    /// The machine reports that it is not available.
     NotAvailable,
-    /// It has broken down.
+    /// The machine has broken down.
     Broken,
 }
 
@@ -48,19 +48,19 @@ impl From<MachineState> for Condition {
     }
 }
 
-/// A severity, as people write it.
+/// A severity by the name that people write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SeverityName {
-    /// For finding faults in software.
+    /// For debugging software.
     Debug,
-    /// Nothing to do.
+    /// Needs no action.
     Info,
-    /// To be looked at.
+    /// Needs attention.
     Warning,
-    /// Something does not work.
+    /// A part does not work.
     Error,
-    /// The machine or a person is in danger.
+    /// A machine or a person is in danger.
     Fatal,
 }
 
@@ -76,7 +76,7 @@ impl From<Severity> for SeverityName {
     }
 }
 
-/// What kind of report it is.
+/// The kind of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A state.
@@ -85,7 +85,7 @@ pub enum Kind {
     Broken(SeverityName),
     /// A breakdown is over.
     Recovered,
-    /// An alarm of this priority is active.
+    /// An alarm becomes active with this priority.
     Raised(u16),
     /// An alarm is not active any more.
     Cleared,
@@ -94,9 +94,9 @@ pub enum Kind {
 /// A report of a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Report {
-    /// Its kind.
+    /// The kind.
     pub kind: Kind,
-    /// What it is about.
+    /// The subject of the report.
     pub subject: Box<str>,
     /// The code of a breakdown or recovery, the condition of an alarm; empty for a state.
     pub code: Box<str>,
@@ -105,8 +105,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report that an event is, of those that make a machine's state: states, breakdowns of at least this severity
-    /// and recoveries.
+    /// The report in an event, if it is a state, a breakdown of at least this severity or a recovery.
     pub fn of_state(seen: &Seen<'_>, severity_min: SeverityName) -> Option<Self> {
         let (kind, code, words) = match seen.event.body {
             Body::State(state) => (Kind::State(state.state.into()), "", state.reason),
@@ -132,18 +131,18 @@ impl Report {
         Some(Self { kind, subject: seen.subject.text.into(), code, words: "".into() })
     }
 
-    /// The same without the words.
+    /// The same without the text.
     pub fn without_words(self) -> Self {
         Self { words: "".into(), ..self }
     }
 
-    /// Bytes that it takes.
+    /// Bytes in memory.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.subject.len() + self.code.len() + self.words.len()
     }
 }
 
-/// Whether what is about `above` is about `subject` too: it is the same, or lies below it.
+/// Whether a report about `above` is about `subject` too: both are equal, or `subject` is below it.
 pub fn covers(above: &str, subject: &str) -> bool {
     subject.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

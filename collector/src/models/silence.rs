@@ -1,4 +1,4 @@
-//! For how long a word of a machine holds, and whose heartbeat is its word.
+//! How long a report of a machine holds, and whose heartbeats count as its reports.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ use super::{Name, Seen};
 use crate::limits::{MODEL_HISTORY_US_MAX, MODEL_NAMES_MAX, MODEL_PATTERNS_MAX};
 use crate::subscribe::Filter;
 
-/// A pattern of subjects, checked.
+/// A checked pattern of subjects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(String);
@@ -38,35 +38,35 @@ impl Pattern {
     }
 }
 
-/// The settings of `states` and `kpi` that say when a machine is silent.
+/// The settings of `states` and `kpi` that define when a machine is silent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SilenceSettings {
-    /// Seconds for which a word holds.
+    /// Seconds for which a report holds.
     pub no_data_s: u32,
-    /// The same of subjects that fit a pattern; of several the longest one counts.
+    /// The same for subjects that fit a pattern; of several patterns the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
-    /// Machines that tell only what changes.
+    /// Machines that report only changes.
     pub on_change: Vec<Pattern>,
 }
 
-/// The same, ready to be asked.
+/// The same settings, compiled.
 #[derive(Clone, Debug)]
 pub struct Silence {
     usual_us: i64,
     /// The longest pattern first.
     of: Vec<(Filter, i64)>,
     on_change: Vec<Filter>,
-    /// What was found of each subject.
+    /// Periods of the subjects seen so far.
     known: HashMap<Box<str>, i64>,
-    /// And of each machine.
+    /// Whether the machines seen so far report only changes.
     known_machines: HashMap<Box<str>, bool>,
 }
 
-/// What a filter on subjects alone is asked with: any type will do.
+/// The type for filters on subjects alone: any type will do.
 const ANY_TYPE: &str = EventKind::State.type_name();
 
 impl Silence {
-    /// What these settings say.
+    /// Compiles these settings.
     pub fn new(settings: &SilenceSettings) -> Self {
         let micros = |seconds: u32| i64::from(seconds) * 1_000_000;
         let mut of: Vec<_> = settings.no_data_s_of.iter().take(MODEL_PATTERNS_MAX).collect();
@@ -80,7 +80,7 @@ impl Silence {
         }
     }
 
-    /// For how long, in µs, what is told of this subject holds.
+    /// The period, in µs, for which a report about this subject holds.
     pub fn period_us(&mut self, subject: &str) -> i64 {
         if self.of.is_empty() {
             return self.usual_us;
@@ -97,12 +97,12 @@ impl Silence {
         period
     }
 
-    /// Whether heartbeats are a word of anybody.
+    /// Whether heartbeats count as reports of a machine.
     pub fn heeds_heartbeats(&self) -> bool {
         !self.on_change.is_empty()
     }
 
-    /// Whether a machine tells only what changes.
+    /// Whether a machine reports only changes.
     pub fn is_on_change(&mut self, machine: &str) -> bool {
         if self.on_change.is_empty() {
             return false;
@@ -132,7 +132,7 @@ struct Beats {
 }
 
 impl Heartbeats {
-    /// Takes an event's source in; whether it is a heartbeat.
+    /// Adds an event's source; returns whether the event is a heartbeat.
     pub fn beat(&mut self, seen: &Seen<'_>, silence: &Silence) -> bool {
         let Body::LifeCycle(LifeCycle::Heartbeat { .. }) = seen.event.body else { return false };
         let name = Name { id: 0, text: seen.batch.source.as_str() };
@@ -146,7 +146,7 @@ impl Heartbeats {
         true
     }
 
-    /// When the heartbeats of a source were, and the newest of them.
+    /// The times of a source's heartbeats, and the newest of them.
     pub fn of_source(&self, source: SourceId) -> Option<(&Heard, Timestamp)> {
         let kept = self.sources.get(source.as_str())?;
         Some((&kept.value.heard, kept.value.newest))

@@ -7,8 +7,8 @@
 //! └────────┴──────────┴─────────────────────────────────────────────
 //! ```
 //!
-//! The checksum covers the contents. The log, and its state, are recognised by the term that the state has seen last, and by
-//! the last batch.
+//! The checksum covers the contents. The log, and its state, are recognised by the last term and the last batch of the
+//! snapshot.
 
 use std::ops::ControlFlow;
 
@@ -23,11 +23,11 @@ use crate::log::events::{Part, Walk};
 use crate::terms::PlaceError;
 
 const MAGIC: [u8; 8] = *b"AFFMDL4\n";
-/// Files that name no partition: what they have seen is of partition 0.
+/// Files without a partition: they are of partition 0.
 const MAGIC_BEFORE: [u8; 8] = *b"AFFMDL3\n";
 const HEAD_LEN: usize = 12;
 
-/// A batch of the log, so that another log is recognised.
+/// A batch of the log, by which a different log is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The offset of its first event.
@@ -36,18 +36,18 @@ pub struct Mark {
     pub crc: u32,
 }
 
-/// A state up to a place of the log.
+/// A model's state up to an offset of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where it goes on: the log, the partition, the term of what it has seen last, the first offset that it has not.
+    /// Where it continues: the log, the partition, its last term, the first offset that it does not include.
     pub place: Place,
-    /// When the last event that it has seen was ingested.
+    /// Ingest time of the last event that it includes.
     pub time: Timestamp,
-    /// The last batch that it has seen; `None` when it has seen none.
+    /// The last batch that it includes; `None` when it includes none.
     pub mark: Option<Mark>,
-    /// From where in the log it counts.
+    /// The first offset that the model counts from.
     pub counts_from: CountedFrom,
-    /// The state, as [`super::AnyModel::save`] gave it.
+    /// The state, from [`super::AnyModel::save`].
     pub state: Vec<u8>,
 }
 
@@ -65,25 +65,25 @@ struct Contents<'a> {
     partition: u32,
 }
 
-/// Why a file is not the snapshot that was hoped for.
+/// Why a file is not a usable snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SnapshotError {
-    /// Its bytes are not those that were written.
+    /// The file is damaged.
     #[error("it is damaged")]
     Damaged,
-    /// It is of another model, version, layout or settings.
+    /// The snapshot is of a different model, version, layout or settings.
     #[error("it is of {0}, or of other settings or another version of this program")]
     Foreign(String),
-    /// It was made from another log than this one.
+    /// The snapshot is of a different log.
     #[error("it was made from another log: the batch at offset {0} is not the one that it has seen")]
     OtherLog(Offset),
-    /// What it has seen is not in this log.
+    /// The log does not have the snapshot's events.
     #[error("it was made from another state of the log: {0}")]
     OtherState(#[from] PlaceError),
 }
 
 impl Snapshot {
-    /// The bytes of its file.
+    /// The bytes of the snapshot's file.
     pub fn encode(&self, definition: &Definition) -> Vec<u8> {
         let model = definition.id.to_string();
         let fingerprint = definition.of.fingerprint();
@@ -99,7 +99,7 @@ impl Snapshot {
         bytes
     }
 
-    /// Reads a file's bytes.
+    /// Decodes the bytes of a snapshot's file.
     pub fn decode(bytes: &[u8], definition: &Definition) -> Result<Self, SnapshotError> {
         let (head, contents) = bytes.split_at_checked(HEAD_LEN).ok_or(SnapshotError::Damaged)?;
         let names_partition = head[..8] == MAGIC;
@@ -118,8 +118,8 @@ impl Snapshot {
         Ok(Self { place, time, mark, counts_from, state: state.to_vec() })
     }
 
-    /// Whether it was made from this state of this log. A batch that retention has removed cannot be asked for any more, and
-    /// one that it has emptied has another checksum.
+    /// Whether it was made from this state of this log. A removed batch cannot be compared any more, and one that
+    /// retention has emptied has a different checksum.
     pub fn check_log(&self, log: &dyn ReadLog) -> Result<(), SnapshotError> {
         log.terms().check(&self.place, log.kept().end.max(self.place.offset))?;
         let Some(mark) = self.mark else { return Ok(()) };

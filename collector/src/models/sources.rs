@@ -1,10 +1,10 @@
-//! `sources`: how every source is: when it was heard, how old its newest word was, how far its clock was off, what it
-//! lost, and how long its ring log would last without the line.
+//! `sources`: the condition of every source: when it was heard, the age of its newest events, the offset of its clock,
+//! its losses, and how long its ring log would last without the line.
 //!
-//! Lag and clock are those of `/v1/agents` ([`crate::sources::lag_us`]): the entry's head has what was measured of the
-//! source's clock when the batch came. Of the connections of agents the log says nothing. So in the model an agent is
-//! there until it says that it stops: where it is gone without a word, its lag begins to grow 150 s after its last
-//! batch and not at once.
+//! Lag and clock are those of `/v1/agents` ([`crate::sources::lag_us`]): the entry's head has the measured offset of
+//! the source's clock when the batch came. The log has no records of the agents' connections. So in the model an agent
+//! is online until it reports its stop: if it dies without a report, its lag begins to grow 150 s after its last batch
+//! and not at once.
 
 use afferent_protocol::event::{Body, LifeCycle, Sample, Value as EventValue};
 use afferent_protocol::ids::{Epoch, Stream, Timestamp};
@@ -21,7 +21,7 @@ use crate::sources::{lag_us, made_at};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SourcesSettings {
-    /// A source that was not heard for so many seconds is not online.
+    /// A source that was silent for this number of seconds is not online.
     pub offline_s: u32,
 }
 
@@ -31,36 +31,36 @@ impl Default for SourcesSettings {
     }
 }
 
-/// What a stream's source has declared as lost.
+/// The declared losses of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Lost {
     events: u64,
-    /// Up to where it is counted, in the epoch at hand: what is declared again does not count again.
+    /// The end of the counted losses, in the current epoch: repeated declarations do not count again.
     counted: Option<(Epoch, u64)>,
 }
 
-/// What is kept of a source.
+/// The state of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Source {
     heard: Timestamp,
     events: u64,
-    /// When the batch that came last was made, by the collector's clock, and what had to be added to that of the source;
-    /// `None` where nobody had measured it.
+    /// When the last batch was made, by the collector's clock, and the collector's clock minus the source's; `None` if
+    /// it was not measured.
     made: Option<Timestamp>,
     clock_offset_us: Option<i64>,
     synchronised: bool,
-    /// Whether it is a collector, which is never behind itself.
+    /// Whether it is a collector, which has no lag.
     is_collector: bool,
     has_stopped: bool,
-    /// What it last said of its ring log: how full, in percent, and how many seconds it would take what comes.
+    /// Its last report about its ring log: the used part in percent, and for how many seconds it has room.
     ring_used: Option<f64>,
     autonomy_s: Option<f64>,
     lost: [Lost; 2],
-    /// Begin of the minute at hand, events in it, and events in the one before.
+    /// Begin of the current minute, events in it, and events in the previous one.
     window: (Timestamp, u64, Option<u64>),
 }
 
-/// What is kept.
+/// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SourcesState {
     sources: Shares<Source>,
@@ -71,13 +71,13 @@ pub struct SourcesState {
 pub struct Sources {
     settings: SourcesSettings,
     state: SourcesState,
-    /// The source of the event before, so that its number is looked up once a batch.
+    /// The source of the previous event, so that its number is looked up once a batch.
     at: Option<(afferent_protocol::ids::SourceId, u32)>,
     numbers: u32,
 }
 
 impl Sources {
-    /// One that has seen nothing.
+    /// A model without events.
     pub fn new(settings: SourcesSettings) -> Self {
         Self { settings, state: SourcesState::default(), at: None, numbers: 0 }
     }
@@ -86,13 +86,13 @@ impl Sources {
         let id = match self.at {
             Some((source, id)) if source == seen.batch.source => id,
             _ => {
-                // Any number does: tables check it. Few sources alternate at a time.
+                // Any number will do: tables check it. Few sources alternate at a time.
                 self.numbers = (self.numbers + 1) % 64;
                 self.at = Some((seen.batch.source, self.numbers));
                 self.numbers
             }
         };
-        // Who sends is no more important for what it sends: only who is idle gives way.
+        // All events of a source have one kind: only idle sources give way.
         let (name, kind) = (Name { id, text: seen.batch.source.as_str() }, Kind::Stated);
         self.state.sources.take(seen, name, kind, SOURCES, drop).map(|taken| taken.value)
     }
@@ -124,7 +124,7 @@ impl Source {
         self.window.1 += 1;
     }
 
-    /// Events a second in the last minute that is over, or in the one at hand where there is none.
+    /// Events a second in the last full minute, or in the current one if there is none.
     fn rate(&self, at: Timestamp) -> f64 {
         let (begun, count, before) = self.window;
         let passed = at.micros() - begun.micros();
@@ -137,7 +137,7 @@ impl Source {
         }
     }
 
-    /// What agents say of their ring logs.
+    /// Reports of agents about their ring logs.
     fn ring(&mut self, seen: &Seen<'_>, sample: &Sample<'_>) {
         let Sample { value: EventValue::Float(value), .. } = *sample else { return };
         match of_ring(seen) {
@@ -176,7 +176,7 @@ impl Model for Sources {
         }
         source.count(seen.ingest);
         match &seen.event.body {
-            // A device's loss, under the device's name, is of a lane that is numbered elsewhere.
+            // A loss under a device's name is of a lane that is numbered by the device.
             Body::Loss(loss) if seen.subject.text == seen.batch.source.as_str() => source.lose(loss),
             Body::LifeCycle(LifeCycle::Stopped { .. }) => source.has_stopped = true,
             Body::LifeCycle(LifeCycle::TermBegun { .. } | LifeCycle::Attested { .. }) => source.is_collector = true,
@@ -245,7 +245,7 @@ mod tests {
             let view = view(log, second);
             (view["lag_s"].as_f64(), view["clock_offset_s"].as_f64())
         };
-        // Its clock is half a minute fast: what shows the time at which it came was made half a minute before.
+        // Its clock is half a minute fast: events with the time of arrival were made half a minute before.
         let log = Log::of(&[sample(1010, "88-C/x", 1.0)]);
         let fast = log.measured(-30_000_000);
         assert_eq!(of(&fast, 1010), (Some(30.0), Some(-30.0)), "by the times in the batch alone it would be 0, and 0");

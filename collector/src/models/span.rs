@@ -1,13 +1,13 @@
-//! A span of event time, as figures are asked for it.
+//! A span of event time.
 
 use afferent_protocol::ids::Timestamp;
 
-/// The first moment of the span, and the first one behind it; without them it is open to that side.
+/// A span of event time, its end exclusive; without a bound it is open to that side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
-    /// The first moment.
+    /// The first instant.
     pub from: Option<Timestamp>,
-    /// The first moment behind it.
+    /// The first instant behind it.
     pub until: Option<Timestamp>,
 }
 

@@ -1,22 +1,23 @@
-//! What holds of a machine at a time: the states that it and its parts reported, and the breakdowns that are not over.
+//! The current condition of a machine: the states that it and its parts reported, and the breakdowns that are not over.
 //!
-//! - A report about a subject is about all that lies below it, and about nothing beside it: `executing` of `88-C` ends
-//!   the breakdowns of `88-C/belt`, that of `88-C/feeder` does not. A recovery ends the breakdowns of its subject, and
+//! - A report about a subject is about all subjects below it, and about none beside it: `executing` of `88-C` ends the
+//!   breakdowns of `88-C/belt`, that of `88-C/feeder` does not. A recovery ends the breakdowns of its subject, and
 //!   below, that have its code; all of them with an empty code.
-//! - A breakdown is the same one while its subject and code are. It ends with its recovery, or when its subject, or one
-//!   above it, reports that it executes, whichever comes first.
-//! - The state of a machine is that of its own last report. Of a machine whose parts alone report it is the best of
+//! - A breakdown is identified by its subject and code. It ends with its recovery, or when its subject, or one above
+//!   it, reports that it executes, whichever comes first.
+//! - The state of a machine is that of its own last report. If only parts of a machine report, it is the best of
 //!   theirs: it executes while one of them does.
-//! - A breakdown that begins while the machine is out of service is none of its failures: machines in maintenance are
-//!   tried, and trip. One that lasts when the machine reports that it is in service again is one from then on. One that
-//!   began before the machine was taken out of service stays one until it is over: its repair is no planned down time.
+//! - A breakdown that begins while the machine is out of service does not count as a failure: machines in maintenance
+//!   are tried, and trip. If it lasts until the machine reports that it is in service again, it counts from then on. A
+//!   breakdown that began before the machine was taken out of service counts until it is over: its repair is not
+//!   planned down time.
 
 use serde::{Deserialize, Serialize};
 
 use super::report::{Condition, Kind, Report, SeverityName, covers};
 use crate::limits::{MODEL_BROKEN_CODES_MAX, MODEL_PARTS_MAX};
 
-/// What holds at a time.
+/// The current condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// By subject, so that the machine itself comes first.
@@ -25,13 +26,13 @@ pub struct Standing {
     open: Vec<Open>,
 }
 
-/// The machine, or a part of it that reports states of its own.
+/// The machine, or a part of it that reports states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
     subject: Box<str>,
     condition: Condition,
     words: Box<str>,
-    /// The words, or with what somebody labelled the report.
+    /// The report's reason, or its label.
     reason: Box<str>,
 }
 
@@ -46,10 +47,10 @@ struct Open {
     is_failure: bool,
 }
 
-/// What a report did.
+/// The effects of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Took {
-    /// Whether [`Standing::shown`] may be another.
+    /// Whether [`Standing::shown`] may have changed.
     pub has_changed: bool,
     /// Whether a breakdown began.
     pub begun: bool,
@@ -57,12 +58,12 @@ pub struct Took {
     pub repeated: Option<u64>,
     /// The offsets of the breakdowns that are over.
     pub ended: Vec<u64>,
-    /// The offset of a breakdown whose end is looked for no more: there are too many.
+    /// The offset of a breakdown that is not followed any more: there are too many.
     pub let_go: Option<u64>,
 }
 
 impl Standing {
-    /// Takes the next report. A label says why in place of its own words.
+    /// Applies the next report. A label replaces its reason.
     pub fn take(&mut self, offset: u64, report: &Report, label: Option<&str>) -> Took {
         match report.kind {
             Kind::State(condition) => self.state(condition, report, label),
@@ -76,7 +77,7 @@ impl Standing {
         }
     }
 
-    /// The machine's condition, and why.
+    /// The machine's condition, and its reason.
     pub fn shown(&self) -> (Condition, &str) {
         match self.open.iter().find(|open| open.is_failure) {
             Some(open) => (Condition::Broken, &open.reason),
@@ -84,7 +85,7 @@ impl Standing {
         }
     }
 
-    /// Whether the machine was taken out of service, as it says itself.
+    /// Whether the machine itself has reported out of service.
     pub fn is_out_of_service(&self) -> bool {
         self.reported().0 == Condition::OutOfService
     }
@@ -113,7 +114,7 @@ impl Standing {
         took
     }
 
-    /// Takes the state of a part; whether it is another one than before.
+    /// Sets the state of a part; returns whether it has changed.
     fn part(&mut self, condition: Condition, report: &Report, label: Option<&str>) -> bool {
         let words = &report.words;
         let reason = || label.map_or_else(|| words.clone(), Into::into);
@@ -154,7 +155,7 @@ impl Standing {
         Took { has_changed: true, begun: true, let_go, ..Took::default() }
     }
 
-    /// Lets go of the breakdown that matters least: the oldest of the lowest severity.
+    /// Drops the least important breakdown: the oldest of the lowest severity.
     fn let_go(&mut self) -> u64 {
         let severities = self.open.iter().map(|open| open.severity).enumerate();
         let (at, _) = severities.min_by_key(|(at, severity)| (*severity, *at)).expect("there are too many");

@@ -1,11 +1,11 @@
-//! `states`: what state every machine is in, and was.
+//! `states`: the present and past states of every machine.
 //!
 //! The states are those of OPC 40001-1 (UA for Machinery), `MachineryItemState`, and `no_data`: the machine has not
-//! told a state, or was not heard. What a state is made of says [`super::standing`]. Each word of a machine holds for
-//! [`StatesSettings::no_data_s`]: from then until its next one, nothing is known of it, whatever was reported before.
-//! What its source has to say of itself is no word of the machine; only of a machine that tells nothing but changes
-//! ([`StatesSettings::on_change`]) the heartbeats of the source that tells of it are. The order in which events come
-//! makes no difference, see [`super::track`].
+//! reported a state, or was silent. [`super::standing`] defines a machine's state. Each report of a machine holds for
+//! [`StatesSettings::no_data_s`]: from then until the next one its state is unknown. Reports of its source about itself
+//! do not count as reports of the machine; only for a machine that reports nothing but changes
+//! ([`StatesSettings::on_change`]) the heartbeats of its source do. The order in which events come makes no difference,
+//! see [`super::track`].
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,11 @@ use super::{Model, Seen, Shortage, time};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StatesSettings {
-    /// A machine that was not heard for so many seconds has no data.
+    /// A machine that was silent for this number of seconds has no data.
     pub no_data_s: u32,
-    /// The same of what is told of subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several the longest
-    /// counts.
+    /// The same for subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several patterns the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
-    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their
-    /// word.
+    /// Machines that report only changes, as patterns: the heartbeats of their agent count as their reports.
     pub on_change: Vec<Pattern>,
     /// Breakdowns of this severity or a higher one make a machine not available.
     pub severity_min: SeverityName,
@@ -44,7 +42,7 @@ impl Default for StatesSettings {
     }
 }
 
-/// What is kept.
+/// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StatesState {
     machines: Machines<()>,
@@ -59,7 +57,7 @@ pub struct States {
 }
 
 impl States {
-    /// One that has seen nothing.
+    /// A model without events.
     pub fn new(settings: StatesSettings) -> Self {
         let StatesSettings { no_data_s, no_data_s_of, on_change, severity_min } = settings;
         let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
@@ -73,7 +71,7 @@ fn machine_view(track: &Track<Timeline>, walked: Timeline, at: Timestamp) -> Map
     let (condition, since, reason) = match intervals.last() {
         None => (Condition::NoData, track.last_event(), "it has not told its state"),
         Some(last) => {
-            // Another reason is no other state.
+            // A different reason is not a different state.
             let same = intervals.iter().rev().take_while(|interval| interval.condition.name() == last.condition.name());
             (last.condition, same.last().unwrap_or(last).from, &*last.reason)
         }
@@ -98,7 +96,7 @@ fn machine_view(track: &Track<Timeline>, walked: Timeline, at: Timestamp) -> Map
 
 #[cfg(test)]
 impl States {
-    /// One that has other room.
+    /// The model with a different size.
     pub(super) fn sized(mut self, size: super::shares::Size) -> Self {
         self.following.size = size;
         self
@@ -188,7 +186,7 @@ mod tests {
             state(10, "88-C", MachineState::Executing),
             heartbeat(800, "press-88"),
         ];
-        // Heartbeats that came before the agent told of the machine count as well.
+        // Heartbeats that came before the agent's first report about the machine count as well.
         for log in [Log::of(&told), Log::of(&told).permuted(&[2, 0, 1])] {
             let mut model = States::new(settings.clone());
             log.fold(&mut model);

@@ -1,8 +1,8 @@
 //! The snapshots of all models: a directory `NAME@VERSION` each, with a file for every offset.
 //!
-//! A file's name appears once its content is on disk. Snapshots are derived from the log: one that cannot be used is moved aside,
-//! said, and made again. They thin out with age, so that any place of the log has one before it that is not far, as seen
-//! from the end.
+//! A file's name appears once its content is on disk. Snapshots are derived from the log: an unusable one is moved
+//! aside, reported and rebuilt. They thin out with age, so that every offset of the log has a snapshot not far before
+//! it, relative to its age.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ use crate::limits::{MODEL_SNAPSHOT_BYTES_MAX, MODEL_SNAPSHOTS_PER_DOUBLING};
 use crate::log::ReadLog;
 
 const SUFFIX: &str = ".snapshot";
-/// Where the latest one that could not be used is kept, for a look.
+/// The directory of the latest unusable snapshot, for diagnosis.
 const ASIDE: &str = "aside";
 
 /// The directory of all snapshots.
@@ -35,7 +35,7 @@ pub struct SaveError {
 }
 
 impl Store {
-    /// Takes a directory, which need not exist yet.
+    /// A store in a directory, which need not exist yet.
     pub fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
@@ -54,7 +54,7 @@ impl Store {
         offsets
     }
 
-    /// Writes a snapshot, durably, and removes those that are too many.
+    /// Writes a snapshot durably, and removes surplus ones.
     pub fn save(&self, definition: &Definition, snapshot: &Snapshot) -> Result<(), SaveError> {
         let directory = self.of(&definition.id);
         let failed = |what: &str, path: &Path| {
@@ -68,7 +68,7 @@ impl Store {
         Ok(())
     }
 
-    /// The latest snapshot up to `at` that can be used. What cannot is moved aside.
+    /// The latest usable snapshot up to `at`. Unusable ones are moved aside.
     pub fn nearest(&self, definition: &Definition, at: Offset, log: &dyn ReadLog) -> Option<Snapshot> {
         let offsets = self.offsets(&definition.id);
         offsets.into_iter().rev().filter(|offset| *offset <= at).find_map(|offset| {
@@ -82,7 +82,7 @@ impl Store {
         })
     }
 
-    /// Moves a snapshot out of the way that cannot be used.
+    /// Moves an unusable snapshot aside.
     pub fn set_aside(&self, id: &ModelId, offset: Offset, why: &str) {
         let path = self.of(id).join(file_name(offset));
         let aside = self.of(id).join(ASIDE);
@@ -103,7 +103,7 @@ impl Store {
 
     fn thin_out(&self, id: &ModelId, newest: Offset) {
         for offset in too_many(&self.offsets(id), newest) {
-            // It is tried again at the next save.
+            // The next save tries again.
             let _ = std::fs::remove_file(self.of(id).join(file_name(offset)));
         }
     }
@@ -123,8 +123,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Which of these offsets, smallest first, are one too many for their age. Of those of about the same age the oldest stays: it
-/// is the one that grows into the next age.
+/// The surplus offsets for their age, of these, smallest first. Of those of about the same age the oldest stays: it is
+/// the one that grows into the next age.
 fn too_many(offsets: &[Offset], newest: Offset) -> Vec<Offset> {
     let mut last = None;
     let mut too_many = Vec::new();
@@ -138,7 +138,7 @@ fn too_many(offsets: &[Offset], newest: Offset) -> Vec<Offset> {
     too_many
 }
 
-/// Ages of which one snapshot is kept: each doubling in as many parts as are kept in it.
+/// The age class of which one snapshot is kept: each doubling of the age has `MODEL_SNAPSHOTS_PER_DOUBLING` of them.
 fn age_class(events: u64) -> u64 {
     let Some(doubling) = events.checked_ilog2() else { return 0 };
     let begin = 1 << doubling;

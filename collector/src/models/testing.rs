@@ -1,4 +1,4 @@
-//! For tests: events, and a log of them that is folded by hand.
+//! For tests: events, and a log of them that is folded directly.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::event::{
@@ -54,7 +54,7 @@ pub(crate) fn derived<'a>(subject: &'a str, kind: &'a str, json: &'a str) -> Eve
     event(1, subject, Body::Derived(Derived { kind, json }))
 }
 
-/// An event, who told of it, and when it was ingested.
+/// An event, its source, and its ingest time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'e> {
     pub source: &'e str,
@@ -93,12 +93,12 @@ impl Log {
         Self((0..).zip(events).map(entry).collect())
     }
 
-    /// The same entries, each with its stamps, in another order.
+    /// The same entries, each with its stamps, in a different order.
     pub(crate) fn permuted(&self, order: &[usize]) -> Self {
         Self(order.iter().map(|at| self.0[*at].clone()).collect())
     }
 
-    /// The same entries, of sources whose clocks were measured to be off by so much.
+    /// The same entries, with this measured clock offset.
     pub(crate) fn measured(&self, clock_offset_us: i64) -> Self {
         let entry =
             |(head, bytes): &(EntryHead, Vec<u8>)| (head.with_clock_offset_us(Some(clock_offset_us)), bytes.clone());
@@ -114,7 +114,7 @@ impl Log {
         let member = Member::new(ModelId::new("test", 1).unwrap(), model);
         let mut members = vec![member];
         for (head, bytes) in &self.0 {
-            // A fold of its own for each entry: they need not be in the order of their offsets.
+            // One fold for each entry: they need not be sorted by offset.
             let mut fold = Fold::new(members, Offset::new(head.ordinal), Timestamp::default());
             let (batch, _) = Batch::parse(bytes).unwrap();
             fold.entry(&Entry::new(Partition::EMBEDDED, head, &batch), Offset::new(u64::MAX));
@@ -126,7 +126,7 @@ impl Log {
     }
 }
 
-/// What `read` makes of an event.
+/// The result of `read` for an event.
 pub(crate) fn seen_one<T>(event: &Event<'_>, read: impl Fn(&Seen<'_>) -> T) -> T {
     let log = Log::of(std::slice::from_ref(event));
     let mut fold = Fold::new(Vec::new(), Offset::ZERO, Timestamp::default());

@@ -1,8 +1,7 @@
 //! One machine's states over time: intervals for people, and sums for key figures.
 //!
-//! What holds at a time is told by [`Standing`]. It is known as long as the machine is heard: each of its words holds
-//! for the period that the settings promise, and what is between the end of one and the next word is unknown, whatever
-//! was reported before.
+//! [`Standing`] defines the state at a time. It is known as long as the machine is heard: each of its reports holds for
+//! the period of the settings, and between the end of one and the next report the state is unknown.
 
 use std::collections::VecDeque;
 
@@ -18,46 +17,45 @@ use super::standing::Standing;
 use super::track::{Around, Walk};
 use crate::limits::{MODEL_INTERVAL_BYTES_MAX, MODEL_INTERVALS_MAX};
 
-/// What a timeline is for.
+/// The use of a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Its intervals are kept.
+    /// Intervals are kept.
     Intervals,
-    /// Only its sums are.
+    /// Only sums are kept.
     Sums,
 }
 
-/// A time during which nothing changed.
+/// A time without a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     /// The condition.
     pub condition: Condition,
-    /// From when.
+    /// The begin.
     pub from: Timestamp,
-    /// Until when; `None` while it lasts.
+    /// The end; `None` while it lasts.
     pub until: Option<Timestamp>,
-    /// Why, in the machine's words, or in those of somebody who labelled it.
+    /// The machine's reason, or its label.
     pub reason: Box<str>,
 }
 
-/// Microseconds in each condition, and what key figures need of failures.
+/// Microseconds in each condition, and the counts of failures for key figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// By [`Condition`].
     pub micros: [u64; 6],
-    /// Times that it became broken.
+    /// Times that the machine broke down.
     pub failures: u64,
-    /// Times that it stopped being broken.
+    /// Times that it recovered.
     pub restorations: u64,
-    /// Microseconds from each failure that is over to its end, whether anything was heard meanwhile or not.
+    /// Microseconds from each failure that is over to its end, whether the machine was heard meanwhile or not.
     pub restored_us: u64,
     /// Microseconds of executing before the first failure, and before the last one.
     pub before_failures_us: Option<(u64, u64)>,
 }
 
 impl Totals {
-    /// What came to these since they were as they were `before`: what is counted at a moment after that, and not at it
-    /// or earlier.
+    /// The sums since `before`: everything counted after that moment, and not at it or earlier.
     pub fn since(&self, before: &Self) -> Sums {
         let times = self.micros.iter().zip(&before.micros);
         assert!(times.clone().all(|(now, before)| now >= before), "times only grow");
@@ -80,13 +78,13 @@ impl Totals {
     }
 }
 
-/// What a span sums up to. Those of spans that follow each other add up to those of the span that they make.
+/// The sums of a span. Those of consecutive spans add up to those of the whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     micros: [u64; 6],
     /// Failures that began in it.
     pub failures: u64,
-    /// Failures that were over in it, whenever they began.
+    /// Failures that ended in it, whenever they began.
     pub restorations: u64,
     restored_us: u64,
     /// Failures that began in it and were not the machine's first.
@@ -101,7 +99,7 @@ impl Sums {
         self.micros[condition as usize] as f64 / 1e6
     }
 
-    /// Seconds of the planned busy time: all that is known, but for what is planned down time.
+    /// Seconds of the planned busy time: all known time except planned down time.
     pub fn planned_s(&self) -> f64 {
         self.idle_s() + self.seconds(Condition::Executing) + self.seconds(Condition::Broken)
     }
@@ -111,12 +109,12 @@ impl Sums {
         self.seconds(Condition::NotExecuting) + self.seconds(Condition::NotAvailable)
     }
 
-    /// The mean operating time between failures, in seconds; `None` without one.
+    /// The mean operating time between failures, in seconds; `None` without such a time.
     pub fn mtbf_s(&self) -> Option<f64> {
         (self.betweens > 0).then(|| self.between_us as f64 / 1e6 / self.betweens as f64)
     }
 
-    /// The mean time to restoration, in seconds; `None` without one.
+    /// The mean time to restoration, in seconds; `None` without a restoration.
     pub fn mttr_s(&self) -> Option<f64> {
         (self.restorations > 0).then(|| self.restored_us as f64 / 1e6 / self.restorations as f64)
     }
@@ -126,7 +124,7 @@ impl Sums {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {
     standing: Standing,
-    /// When the first report was, and up to where everything is passed.
+    /// The time of the first report, and the time up to which all reports are applied.
     span: Option<(Timestamp, Timestamp)>,
     shown: (Condition, Box<str>),
     broken_since: Option<Timestamp>,
@@ -218,7 +216,7 @@ impl Timeline {
         }
     }
 
-    /// When the first report was.
+    /// The time of the first report.
     pub fn begun(&self) -> Option<Timestamp> {
         self.span.map(|(from, _)| from)
     }
@@ -230,12 +228,12 @@ impl Timeline {
         self.totals
     }
 
-    /// The newest intervals, oldest first, as they are seen at `at`; and how many older ones there were.
+    /// The newest intervals as of `at`, oldest first, and the number of older ones.
     pub fn intervals(mut self, at: Timestamp, heard: &Heard) -> (Vec<Interval>, u64) {
         let Some((_, passed)) = self.span else { return (Vec::new(), self.forgotten) };
         self.keeps_intervals = true;
         let known_until = heard.until().unwrap_or(passed);
-        // What begins and ends at one moment is an interval only at the end.
+        // A begin and end at one moment is an interval only at the end.
         let now = at.min(known_until).max(passed);
         self.pass(now, heard);
         let (condition, reason) = if at > known_until { (Condition::NoData, SILENT.into()) } else { self.shown };
@@ -250,5 +248,5 @@ impl Timeline {
     }
 }
 
-/// Why nothing is known.
+/// The reason of an unknown state.
 pub const SILENT: &str = "nothing was heard";

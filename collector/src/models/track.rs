@@ -1,11 +1,11 @@
-//! What a model keeps of one machine, as a function of the set of its events.
+//! A model's state of one machine, as a function of the set of its events.
 //!
-//! The reports of the machine stay in the order of [`super::Order`] in its [`History`], so that a late one goes where
-//! it belongs, and are folded from there when somebody asks. What is older than the horizon is folded into the `base`
-//! in the same order and let go of. The horizon is where [`MODEL_HISTORY_US_MAX`] before the newest event, or the
-//! model's room for one machine, ends, whichever is later. As long as nothing came for a time before it, the outcome is
-//! that of all events sorted: whatever order they came in, and however often. What came too late is counted, and named;
-//! it changes nothing until the model is made again.
+//! The reports of the machine stay sorted by [`super::Order`] in its [`History`], so that a late one is sorted in, and
+//! are folded from there on a request. Reports older than the horizon are folded into the `base` in the same order and
+//! dropped. The horizon is [`MODEL_HISTORY_US_MAX`] before the newest event, or the end of the model's room for one
+//! machine, whichever is later. As long as no event before it comes, the result is that of all events sorted, whatever
+//! order they came in, and however often. Late events are counted and listed; they change nothing until the model is
+//! rebuilt.
 
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,37 +18,37 @@ use super::report::Report;
 use super::{Correction, Order, Seen, time};
 use crate::limits::{MODEL_HISTORY_BYTES_MAX, MODEL_HISTORY_US_MAX, MODEL_REBUILD_BYTES_MAX};
 
-/// What is folded from the reports of a machine, in their order.
+/// A fold of the reports of a machine, in their order.
 pub trait Walk: Clone + Default {
-    /// What it has to know beside the reports.
+    /// The settings that it needs beside the reports.
     type Settings;
 
-    /// Takes the next report.
+    /// Applies the next report.
     fn take(&mut self, at: At, report: &Report, around: &Around<'_, Self::Settings>);
 
-    /// Nothing more comes for a time before `until`: what is known of it is settled.
+    /// Settles the state up to `until`: no later report has an earlier time.
     fn pass(&mut self, until: Timestamp, heard: &Heard);
 }
 
-/// What else is known when a report is taken.
+/// The context of a report.
 #[derive(Clone, Copy, Debug)]
 pub struct Around<'a, S> {
-    /// When the machine was heard.
+    /// The times when the machine was heard.
     pub heard: &'a Heard,
-    /// What people said of events.
+    /// The labels and notes of events.
     pub amendments: &'a Amendments,
     /// The model's settings.
     pub settings: &'a S,
 }
 
-/// What a model keeps of one machine.
+/// A model's state of one machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Track<W> {
     history: History,
     heard: Heard,
     base: W,
     horizon: Option<Horizon>,
-    /// The latest time of an event of the machine, and of anything that counts as its word.
+    /// The latest time at which the machine was heard: of its events, or of heartbeats that count for it.
     last_event: Timestamp,
     last_word: Timestamp,
     moved: u64,
@@ -56,15 +56,15 @@ pub struct Track<W> {
     late: Late,
 }
 
-/// What stands before it is settled.
+/// Reports before it are settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Horizon {
     time: Timestamp,
-    /// The last report that was settled, where it is one of that time.
+    /// The last settled report, if it has the time of the horizon.
     last: Option<Order>,
 }
 
-/// What came too late.
+/// Events that came too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
     count: u64,
@@ -88,7 +88,7 @@ impl Late {
         self.last = Some(event);
     }
 
-    /// Puts it into what readers see.
+    /// Adds the counts to the object for readers.
     pub fn put(&self, to: &mut Map<String, Value>) {
         let named = |event: &Option<LateEvent>| {
             let event = event.as_ref()?;
@@ -102,7 +102,7 @@ impl Late {
 }
 
 impl<W: Walk> Track<W> {
-    /// Counts an event of the machine. Where silence matters, its word holds for so long, in µs.
+    /// Counts an event of the machine. Where silence matters, it holds for this period, in µs.
     pub fn event(&mut self, seen: &Seen<'_>, period_us: Option<i64>) {
         match seen.correction {
             Correction::None => {}
@@ -118,7 +118,7 @@ impl<W: Walk> Track<W> {
         }
     }
 
-    /// Takes a word in that is no event of the machine.
+    /// Records that the machine was heard without an event; this holds for the period, in µs.
     pub fn word(&mut self, time: Timestamp, period_us: i64) {
         self.last_word = self.last_word.max(time);
         if self.horizon.is_none_or(|horizon| time >= horizon.time) {
@@ -126,13 +126,13 @@ impl<W: Walk> Track<W> {
         }
     }
 
-    /// Takes in when others spoke for it.
+    /// Adds the heartbeats that count as its reports.
     pub fn words(&mut self, heard: &Heard, newest: Timestamp) {
         self.last_word = self.last_word.max(newest);
         self.heard.join(heard, self.horizon.map(|horizon| horizon.time));
     }
 
-    /// Takes a report in, whose event was counted.
+    /// Adds a report, whose event was counted.
     pub fn report(&mut self, seen: &Seen<'_>, report: Report) {
         match self.horizon {
             // Counted already.
@@ -144,12 +144,12 @@ impl<W: Walk> Track<W> {
         }
     }
 
-    /// Bytes that it takes, but for the base.
+    /// Bytes in memory, without the base.
     pub fn bytes(&self) -> usize {
         self.history.bytes() + self.heard.bytes()
     }
 
-    /// Settles what is beyond the horizon.
+    /// Settles the reports beyond the horizon.
     pub fn settle(&mut self, amendments: &Amendments, settings: &W::Settings) {
         let aged = self.last_event.micros().saturating_sub(MODEL_HISTORY_US_MAX);
         while self.bytes() > MODEL_HISTORY_BYTES_MAX || self.history.begins_before(aged) {
@@ -170,7 +170,7 @@ impl<W: Walk> Track<W> {
         }
     }
 
-    /// What is folded from all reports, or from those of before `end`, which must be a time from where they are kept.
+    /// The fold of all reports, or of those before `end`, which must be in the time that is kept in order.
     pub fn walked(&self, end: Option<Timestamp>, amendments: &Amendments, settings: &W::Settings) -> W {
         assert!(
             end.zip(self.kept_from()).is_none_or(|(end, kept)| end >= kept),
@@ -186,16 +186,16 @@ impl<W: Walk> Track<W> {
         walk
     }
 
-    /// From when on all reports are kept in order; `None` where all of them are.
+    /// The time from which on all reports are kept in order; `None` where all of them are.
     pub fn kept_from(&self) -> Option<Timestamp> {
-        // Of the time of the horizon itself some are settled.
+        // Some reports with the time of the horizon itself are settled.
         self.horizon.map(|Horizon { time, last }| match last {
             Some(_) => Timestamp::clamped(time.micros().saturating_add(1)),
             None => time,
         })
     }
 
-    /// When it was heard.
+    /// The times when it was heard.
     pub fn heard(&self) -> &Heard {
         &self.heard
     }
@@ -205,13 +205,13 @@ impl<W: Walk> Track<W> {
         self.last_event
     }
 
-    /// The latest time of anything that counts as its word.
+    /// The latest time at which the machine was heard.
     pub fn last_word(&self) -> Timestamp {
         self.last_word
     }
 
-    /// Puts into what readers see how far back late events still find their place, how many times were corrected, and
-    /// what came too late.
+    /// Adds to the object for readers how far back late events are sorted in, how many times were corrected, and the
+    /// late events.
     pub fn put(&self, to: &mut Map<String, Value>) {
         to.insert("horizon".into(), json!(self.horizon.map(|horizon| time(horizon.time))));
         to.insert("corrected".into(), json!({ "moved": self.moved, "ingest": self.ingest }));
@@ -222,23 +222,23 @@ impl<W: Walk> Track<W> {
 /// How much a model keeps of each machine.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Room {
-    /// As much as goes into one machine's room.
+    /// The room of one machine.
     #[default]
     Usual,
-    /// It is made again, and keeps everything as long as all machines together stay below a limit. So many bytes are
-    /// taken.
+    /// The model is rebuilt, and keeps everything as long as all machines together stay below a limit. This number of
+    /// bytes is taken.
     Sorting(usize),
 }
 
 impl Room {
-    /// A machine gave way to others.
+    /// Releases the bytes of a machine that gave way to others.
     pub fn release<W: Walk>(&mut self, track: &Track<W>) {
         if let Self::Sorting(taken) = self {
             *taken = taken.saturating_sub(track.bytes());
         }
     }
 
-    /// Does something to a machine, and settles what has no room then.
+    /// Applies `change` to a machine, and settles the reports without room.
     pub fn keep<W: Walk>(
         &mut self,
         track: &mut Track<W>,

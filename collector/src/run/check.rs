@@ -1,4 +1,4 @@
-//! `check`: everything that a start would find wrong, all of it at once, without starting anything.
+//! `check`: reports everything that a start would refuse, all at once, and starts nothing.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,16 +9,16 @@ use crate::config::Config;
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::BindError;
 
-/// What is looked at.
+/// The scope of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything that a start needs.
     Start,
-    /// What SIGHUP reads: ports and data directory are in use by the collector that is to get it.
+    /// Everything that SIGHUP reads: ports and data directory are in use by the running collector.
     Reload,
 }
 
-/// Looks at everything that the configuration names; gives all that is wrong.
+/// Checks everything that the configuration names; returns all errors.
 pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     let mut wrong = Vec::new();
     wrong.extend(way_in(config).err());
@@ -40,10 +40,10 @@ pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     wrong
 }
 
-/// Tries the way to the broker, if there is one; `say` gets what each hop answers.
+/// Tries the connection to the broker, if there is one; `say` gets the answer of each hop.
 ///
 /// # Errors
-/// What the first hop says behind which it does not go on.
+/// The error of the hop that failed.
 pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), String> {
     match broker_settings(config).map_err(|error| error.to_string())? {
         Some(settings) => crate::broker::probe(&settings, say).await,
@@ -62,12 +62,12 @@ fn way_in(config: &Config) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Whether a port is free; it is let go of at once.
+/// Whether a port is free; it is released at once.
 fn listen(address: SocketAddr) -> io::Result<()> {
     TcpListener::bind(address).map(drop)
 }
 
-/// Whether the file for attestations can be appended to; one that is not there is not made.
+/// Whether the file for attestations can be appended to; a missing file is not created.
 fn attest_file(file: &Path) -> Result<(), DataDirectoryError> {
     let failed = |error| DataDirectoryError::Io { what: format!("opening attest.file {}", file.display()), error };
     match std::fs::OpenOptions::new().append(true).open(file) {

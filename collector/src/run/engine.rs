@@ -1,4 +1,4 @@
-//! Which engine keeps the log: the one place that chooses.
+//! The engine of the log: only this module chooses one.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::log::{Engine, EngineError, LogSettings, SegmentFiles};
 
 /// Makes the engine. Blocks.
 pub(super) type Making = Box<dyn FnOnce() -> Result<Chosen, EngineError> + Send>;
-/// The engine that is chosen: there is one.
+/// The chosen engine; there is one so far.
 pub(super) type Chosen = SegmentFiles<FsDisk>;
 /// Its log.
 pub(super) type ChosenLog = <Chosen as Engine>::Log;
 
-/// How to make the engine that the configuration chooses, for a collector with this data directory.
+/// Returns how to make the configured engine, for a collector with this data directory.
 pub(super) fn chosen(config: &Config, data: &Path) -> Making {
     let directory = data.join("log").join("0");
     let settings = LogSettings { segment_bytes: config.segment_bytes() };

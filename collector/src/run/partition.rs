@@ -27,7 +27,7 @@ use crate::sources::Sources;
 use crate::supervise::Supervisor;
 use crate::turns::Commits;
 
-/// What is around all partitions.
+/// The parts that all partitions share.
 pub(super) struct Around<'a> {
     pub config: &'a Config,
     pub data: &'a Path,
@@ -36,7 +36,7 @@ pub(super) struct Around<'a> {
     pub stopping: &'a Stop,
 }
 
-/// How messages come to a partition's writer, and how its answers leave.
+/// How messages reach a partition's writer, and how its answers leave.
 pub(super) struct Ways {
     pub incoming: mpsc::Receiver<Incoming>,
     pub outbox: Outbox,
@@ -44,7 +44,7 @@ pub(super) struct Ways {
     pub commits: Commits,
 }
 
-/// What has to be waited for at the end.
+/// The threads to wait for at the end.
 pub(super) struct RunningPartition {
     pub writer: Writer,
     pub attesting: Option<JoinThread>,
@@ -82,7 +82,7 @@ impl RunningPartition {
     }
 }
 
-/// Admission over an open log, and what belongs to that.
+/// Admission over an open log, and its parts.
 pub(super) struct Opened<L: UnifiedLog> {
     core: Core<L>,
     reader: Arc<dyn ReadLog>,
@@ -90,7 +90,7 @@ pub(super) struct Opened<L: UnifiedLog> {
 }
 
 impl Opened<ChosenLog> {
-    /// Opens the log, which takes its time, away from the tasks.
+    /// Opens the log, which takes long, outside the async tasks.
     pub async fn of(config: &Config, data: &DataDirectory) -> Result<Self, RunError> {
         let identity = data.identity()?;
         let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
@@ -115,7 +115,7 @@ impl Opened<ChosenLog> {
     }
 }
 
-/// What retention has to know of the log as it was opened.
+/// Retention's facts about the log as it was opened.
 struct Kept {
     attested: retention::Attested,
     newest: Option<Attestation>,
@@ -123,7 +123,7 @@ struct Kept {
     emptied_until: Offset,
 }
 
-/// What retention removes with.
+/// The parts that retention removes with.
 struct Removing {
     log: Arc<dyn ReadLog>,
     trimming: Box<dyn Trimming>,
@@ -161,7 +161,7 @@ impl Kept {
     }
 }
 
-/// Starts to write attestations to the configured file, where there is one.
+/// Starts to write attestations to the configured file, if there is one.
 fn start_attesting(config: &Config, views: &Views, supervisor: &Supervisor) -> Result<Option<JoinThread>, RunError> {
     let file = config.attest.file.clone();
     let started = file.map(|file| attesting::spawn(file, views.attested.clone(), supervisor));

@@ -1,7 +1,7 @@
-//! SIGHUP: the configuration is read again, and what can change while the collector runs is taken from it.
+//! SIGHUP: reads the configuration again, and applies the changes that a running collector can take.
 //!
-//! Users, passwords and certificates are: all of them are read and checked before any of them is in use, so that a
-//! mistake leaves everything as it was. What else differs takes the next start, and is named.
+//! These are users, passwords and certificates: all of them are read and checked before any of them is in use, so that
+//! a mistake leaves everything unchanged. Other changes take effect at the next start, and are listed.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::endpoint::Gate;
 
 use super::{RunError, broker_settings, system};
 
-/// Where what can change while the collector runs is put.
+/// The receiver of changes to a running collector.
 pub(super) enum Door {
-    /// To the endpoint.
+    /// The endpoint.
     Endpoint(Arc<Gate>),
-    /// To the client of the broker.
+    /// The client of the broker.
     Broker(BrokerDoor),
 }
 
-/// Hears SIGHUP from now on: one that comes while the collector is still starting must not kill it.
+/// Handles SIGHUP from now on: one that comes while the collector is still starting must not kill it.
 pub(super) fn hangups() -> Result<Signal, RunError> {
     signal(SignalKind::hangup()).map_err(system("to hear SIGHUP"))
 }
 
-/// Takes the configuration again at every SIGHUP, for as long as signals can be heard.
+/// Reloads the configuration at every SIGHUP, for as long as signals can be received.
 pub(super) async fn on_hangup(
     mut hangups: Signal,
     door: &Door,
@@ -39,7 +39,7 @@ pub(super) async fn on_hangup(
             Ok(fresh)
         });
         match taken {
-            // What takes a start to change is compared with what runs, as long as it runs.
+            // All other settings keep the running values: the next SIGHUP is compared with them.
             Ok(fresh) => running.mqtt.user = fresh.mqtt.user,
             Err(error) => {
                 tracing::error!("SIGHUP: {error}; all users, passwords and certificates of before stay in use")
@@ -60,7 +60,7 @@ fn take(door: &Door, running: &Config, fresh: &Config) -> Result<(), RunError> {
             door.replace(&settings)?;
             tracing::info!("SIGHUP: login and certificates for the broker are in use");
         }
-        // Named below with all else.
+        // Listed below with all other changes.
         (Door::Endpoint(_), Some(_)) | (Door::Broker(_), None) => {}
     }
     let changed = changed(running, fresh);
@@ -70,7 +70,7 @@ fn take(door: &Door, running: &Config, fresh: &Config) -> Result<(), RunError> {
     Ok(())
 }
 
-/// What differs and takes a start.
+/// The changed settings that need a start.
 fn changed(running: &Config, fresh: &Config) -> Vec<&'static str> {
     let keys = |config: &Config| {
         let Config { data, name, broker, mqtt, http, names, storage, retention, attest, model, log, .. } = config;

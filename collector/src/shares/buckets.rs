@@ -1,38 +1,38 @@
-//! Tokens: one client address can use up so many at once, and gets them back with time.
+//! Tokens: one client address can use up a number of them at once, and gets them back with time.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Address;
 
-/// A bucket of tokens for each address, and one for all whose address is not known.
+/// A bucket of tokens for each address, and one for all clients without a known address.
 ///
-/// A bucket is one number: when it will be full again (the generic cell rate algorithm of ITU-T I.371). One that is full is
-/// not kept. Only so many addresses are; the others share the bucket of those that are not known.
+/// A bucket is one number: when it will be full again (the generic cell rate algorithm of ITU-T I.371). A full one is
+/// not stored. The number of stored buckets is bounded; addresses beyond it use the bucket for unknown addresses.
 #[derive(Clone, Debug)]
 pub struct Buckets {
     tokens_max: u32,
     token_us: u64,
     addresses_max: usize,
     full_at_us: HashMap<Option<Address>, u64>,
-    /// When full ones were looked for last.
+    /// When full buckets were last removed.
     swept_us: u64,
 }
 
 impl Buckets {
-    /// Of so many tokens each; an empty one is full again after `fill`.
+    /// Buckets with this number of tokens each; an empty one is full again after `fill`.
     pub fn new(tokens_max: u32, fill: Duration, addresses_max: usize) -> Self {
         assert!(tokens_max > 0 && addresses_max > 0, "an empty bucket lets nobody in");
         let token_us = (fill.as_micros() as u64 / u64::from(tokens_max)).max(1);
         Self { tokens_max, token_us, addresses_max, full_at_us: HashMap::new(), swept_us: 0 }
     }
 
-    /// How many tokens a full bucket has.
+    /// Number of tokens of a full bucket.
     pub fn tokens_max(&self) -> u32 {
         self.tokens_max
     }
 
-    /// How long an empty bucket takes to be full again.
+    /// The time in which an empty bucket becomes full.
     pub fn fill(&self) -> Duration {
         Duration::from_micros(self.token_us * u64::from(self.tokens_max))
     }
@@ -42,7 +42,7 @@ impl Buckets {
         self.full_at(&self.bucket(of), now_us) + self.token_us <= now_us + self.fill_us()
     }
 
-    /// Takes a token; tells whether there was one.
+    /// Takes a token; returns whether there was one.
     pub fn take(&mut self, of: Option<Address>, now_us: u64) -> bool {
         self.make_room(of, now_us);
         if !self.has(of, now_us) {
@@ -54,7 +54,7 @@ impl Buckets {
         true
     }
 
-    /// Gives a token back that was taken for nothing.
+    /// Returns an unused token.
     pub fn give_back(&mut self, of: Option<Address>) {
         let (bucket, token_us) = (self.bucket(of), self.token_us);
         self.full_at_us.entry(bucket).and_modify(|at_us| *at_us = at_us.saturating_sub(token_us));
@@ -68,12 +68,12 @@ impl Buckets {
         self.full_at_us.get(bucket).map_or(now_us, |at_us| (*at_us).max(now_us))
     }
 
-    /// The bucket of its own, where there is or can be one.
+    /// The address of its own bucket, if it has one or can get one.
     fn bucket(&self, of: Option<Address>) -> Option<Address> {
         of.filter(|_| self.full_at_us.len() < self.addresses_max || self.full_at_us.contains_key(&of))
     }
 
-    /// Forgets buckets that are full; seldom, as that looks at all of them.
+    /// Removes full buckets; seldom, as that walks over all of them.
     fn make_room(&mut self, of: Option<Address>, now_us: u64) {
         let is_short = self.full_at_us.len() >= self.addresses_max && !self.full_at_us.contains_key(&of);
         if is_short && now_us >= self.swept_us + self.token_us {
@@ -100,7 +100,8 @@ mod tests {
         Buckets::new(NAMES_NEW_OF_ONE, NAMES_FILL_TIME, 100)
     }
 
-    /// After how many seconds so many agents behind one address are in that try every 32 s, as agents do at the longest.
+    /// The seconds until this number of agents behind one address are in, if each tries every 32 s, their longest
+    /// interval.
     fn all_in_after_s(agents: usize, with: &mut Buckets) -> u64 {
         let mut outside: Vec<u64> = (0..agents as u64).map(|agent| agent % 32).collect();
         for second in 0.. {

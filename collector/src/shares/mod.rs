@@ -1,7 +1,7 @@
-//! Something that there is only so much of: everybody together gets a total, and one client address a part of it.
+//! A limited resource: all clients together get a total, and one client address a part of it.
 //!
-//! - [`Shares`]: what is held and given back
-//! - [`Buckets`]: what is used up, and comes back with time
+//! - [`Shares`]: amounts that are held and given back
+//! - [`Buckets`]: amounts that are used up, and come back with time
 
 mod buckets;
 
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use buckets::Buckets;
 use serde::{Deserialize, Serialize};
 
-/// Whom a share belongs to: an IPv4 address, or the /64 network of an IPv6 address, which is one site's.
+/// The owner of a share: an IPv4 address, or the /64 network of an IPv6 address, which is one site's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Address(IpAddr);
@@ -28,7 +28,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Of a peer.
+    /// The address of a peer.
     pub fn of(peer: IpAddr) -> Self {
         match peer.to_canonical() {
             IpAddr::V4(address) => Self(address.into()),
@@ -37,7 +37,7 @@ impl Address {
     }
 }
 
-/// Who holds how much.
+/// The amounts held by each address.
 #[derive(Debug)]
 pub struct Shares {
     total: usize,
@@ -51,22 +51,22 @@ struct Held {
     by: HashMap<Address, usize>,
 }
 
-/// Why there is nothing left.
+/// Why a share is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// This client holds all that one may.
+    /// This client holds the largest amount for one.
     One {
-        /// How much that is.
+        /// The largest amount for one.
         most: usize,
     },
-    /// All of them together do.
+    /// All clients together hold the total.
     All {
-        /// How much that is.
+        /// The total.
         most: usize,
     },
 }
 
-/// What somebody holds, until it is dropped.
+/// An amount held by a client, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
     of: Address,
@@ -75,26 +75,26 @@ pub struct Share {
 }
 
 impl Shares {
-    /// A total, and how much of it one client address may hold.
+    /// A total, and the part of it that one client address may hold.
     pub fn new(total: usize, of_one: usize) -> Arc<Self> {
         assert!(of_one <= total, "nobody has more than there is");
         Arc::new(Self { total, of_one, held: Mutex::default() })
     }
 
-    /// Takes so much for a client.
+    /// Takes an amount for a client.
     pub fn take(self: &Arc<Self>, of: Address, count: usize) -> Result<Share, Full> {
         let mut share = Share { of, count: 0, shares: Arc::clone(self) };
         share.grow(count)?;
         Ok(share)
     }
 
-    /// How much all of them hold.
+    /// The amount that all clients hold.
     pub fn held(&self) -> usize {
         self.lock().all
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // It is whole at any time, also when a holder panicked.
+        // It is consistent at any time, also after a holder's panic.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! A reader's cursor: what it wants, how far it has come, and the typed items that it gets.
+//! A reader's cursor: its filter, how far it has come, and the typed items that it yields.
 
 use std::ops::ControlFlow;
 
@@ -16,37 +16,37 @@ use crate::log::{ReadLog, ReadLogError, Wanted};
 /// Why a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// There is more to read now.
+    /// More events can be read now.
     More,
-    /// Everything durable was read.
+    /// All durable events were read.
     AtEnd,
-    /// Everything that was asked for was read.
+    /// All requested events were read.
     Done,
 }
 
-/// Takes the items that a reader wants, in the order of their addresses.
+/// Takes the wanted items in the order of their addresses.
 pub(super) trait Sink {
-    /// The events that follow are of this entry; `is_own` when the collector has made it.
+    /// Begins an entry; `is_own` when the collector has made it.
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool);
     /// The next item.
     fn item(&mut self, item: Item<'_, '_>);
-    /// Whether no more is to come for now.
+    /// Whether it takes no more items for now.
     fn is_full(&self) -> bool;
 }
 
-/// A reader's place, and what it wants.
+/// A reader's offset and filter.
 pub(super) struct Cursor {
     next: Offset,
-    /// Where it ends, if it does not go on forever.
+    /// The end of the read; `None` follows the log forever.
     end: Option<Offset>,
-    /// Items that it still wants.
+    /// Number of items still wanted.
     left: u64,
     filter: Filter,
-    /// Ingest times from the first one on and before the second one; all of them without.
+    /// Ingest times from the first one on and before the second one; `None` for all.
     ingested: Option<(Timestamp, Timestamp)>,
     wanted: Wanted,
     share: Share,
-    /// The collector's own name, once a log has named it.
+    /// The collector's own name, once a log has supplied it.
     own: Option<SourceId>,
     scratch: Vec<u8>,
     decoder: Decoder,
@@ -74,7 +74,7 @@ impl Cursor {
         Self { end: Some(end), left: limit, ..Self::follow(next, filter) }
     }
 
-    /// Only what was ingested at `from` or later and before `until`.
+    /// Only entries ingested at `from` or later and before `until`.
     pub fn ingested(mut self, from: Timestamp, until: Timestamp) -> Self {
         self.ingested = Some((from, until));
         self.wanted.ingest = self.ingested;
@@ -86,12 +86,12 @@ impl Cursor {
         Self { share, ..self }
     }
 
-    /// The first offset that was not looked at yet.
+    /// The first offset that was not read yet.
     pub fn next(&self) -> Offset {
         self.next
     }
 
-    /// Goes on there: what lies before it was got elsewhere.
+    /// Continues at `next`: earlier events came from shared pages.
     pub fn go_on_at(&mut self, next: Offset) {
         assert!(next >= self.next, "a reader only goes forward");
         self.next = next;
@@ -102,17 +102,17 @@ impl Cursor {
         !self.filter.is_open() || self.ingested.is_some()
     }
 
-    /// Which events it wants.
+    /// The filter of the events.
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// Whether everything that was asked for was taken.
+    /// Whether all requested events were yielded.
     pub fn is_done(&self) -> bool {
         self.left == 0 || self.end.is_some_and(|end| self.next >= end)
     }
 
-    /// Lets go of buffers of more than so many bytes.
+    /// Frees buffers of more than this number of bytes.
     pub fn shrink(&mut self, kept_max: usize) {
         if self.scratch.capacity() > kept_max {
             self.scratch = Vec::new();
@@ -122,8 +122,7 @@ impl Cursor {
         }
     }
 
-    /// Passes what is wanted of what comes next to `sink`, until that is full or much of the log was looked through.
-    /// Blocks.
+    /// Passes the next wanted items to `sink`, until that is full or a bounded part of the log was read. Blocks.
     pub fn advance(&mut self, log: &dyn ReadLog, sink: &mut impl Sink) -> Result<Page, ReadLogError> {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
@@ -150,7 +149,7 @@ impl Cursor {
         })
     }
 
-    /// Passes on what is wanted of one entry, which comes from elsewhere than a walk.
+    /// Passes the wanted items of one entry, which does not come from a walk.
     pub fn one_entry(&mut self, entry: Entry<'_>, sink: &mut impl Sink) {
         let end = self.end.unwrap_or(Offset::new(u64::MAX));
         if entry.first().min(end) > self.next {
@@ -160,8 +159,7 @@ impl Cursor {
         self.entry(entry, end, sink);
     }
 
-    /// Passes on what is wanted of a part of the log that begins before `end`; gives about how many bytes were looked
-    /// through.
+    /// Passes the wanted items of a part of the log that begins before `end`; returns about how many bytes were read.
     fn part_of_log(&mut self, part: Part<'_>, end: Offset, sink: &mut impl Sink) -> usize {
         match part {
             Part::Entry(entry) => {
@@ -181,8 +179,8 @@ impl Cursor {
         }
     }
 
-    /// Nothing can be read at these addresses. Nobody knows whose events they were: they go to whoever has the log's
-    /// name in its share.
+    /// Passes addresses that cannot be read. The sources of their events are unknown: the item goes to the reader whose
+    /// share has the log's name.
     fn missing(&mut self, item: Item<'_, '_>, addresses: &Addresses, sink: &mut impl Sink) {
         let is_wanted = self.left > 0 && self.filter.takes_hole();
         if is_wanted && self.share.takes(HOLE_SOURCE, addresses.offsets.start) {
@@ -192,13 +190,13 @@ impl Cursor {
         self.next = addresses.offsets.end;
     }
 
-    /// Passes on what is wanted of an entry, until `sink` is full.
+    /// Passes the wanted items of an entry, until `sink` is full.
     fn entry(&mut self, entry: Entry<'_>, end: Offset, sink: &mut impl Sink) {
         let (header, entry_end) = (entry.header(), entry.end().min(end));
         let is_own = self.own == Some(header.source);
         let is_here = entry_end > self.next && entry.first() < end;
         let is_in_time = self.ingested.is_none_or(|(from, until)| (from..until).contains(&entry.ingest()));
-        // In the place of what retention has removed there is nothing: the offsets go on behind it.
+        // Removed events yield no items: the offsets continue behind them.
         let has_records = !header.is_emptied();
         if !is_here || !has_records || !is_in_time || !self.filter.takes_batch(header, is_own) {
             self.next = self.next.max(entry_end);
@@ -248,7 +246,7 @@ impl Cursor {
         ControlFlow::Continue(())
     }
 
-    /// The rest of an entry cannot be decoded: its first event stands for all of it.
+    /// Passes the rest of an entry that cannot be decoded, as one item at its first event.
     fn unreadable(&mut self, unreadable: Unreadable<'_>, entry_end: Offset, sink: &mut impl Sink) -> ControlFlow<()> {
         let offset = unreadable.addresses.offsets.start;
         let is_behind = offset >= entry_end;
@@ -256,7 +254,7 @@ impl Cursor {
             return ControlFlow::Break(());
         }
         let header = unreadable.entry.header();
-        // What was read before stays read.
+        // Items that were yielded before are not yielded again.
         let is_ahead = offset >= self.next;
         if is_ahead && self.filter.takes_unreadable(header) && self.share.takes(header.source.as_str(), offset) {
             sink.item(Item::Unreadable(unreadable));

@@ -1,8 +1,8 @@
-//! What filters ask of an event that was rendered.
+//! The attributes of a rendered event that filters test.
 
 use afferent_protocol::ids::Timestamp;
 
-/// What a line stands for.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineKind {
     /// An event.
@@ -13,14 +13,14 @@ pub(super) enum LineKind {
     Hole,
 }
 
-/// What filters ask of an event.
+/// The attributes of an event that filters test.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub line: LineKind,
     pub time: Timestamp,
     pub subject: String,
     pub kind: String,
-    /// Who has made it.
+    /// The maker of the event.
     pub source: String,
     pub severity: u8,
 }

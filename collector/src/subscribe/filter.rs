@@ -1,4 +1,4 @@
-//! Which events a reader wants: by subject, type, source, severity and event time.
+//! Filters of events by subject, type, source, severity and event time.
 
 use std::ops::RangeInclusive;
 
@@ -15,24 +15,24 @@ use crate::kinds::{self, TYPES, UNREADABLE};
 use crate::limits::{QUERY_NAMES_MAX, QUERY_TEXT_BYTES_MAX, REFUSED_TEXT_CHARS_MAX};
 use crate::log::{Kinds, NameHash, Wanted};
 
-/// Which events a reader wants; all of them by default.
+/// A filter of events; by default it passes all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Any of these patterns; all subjects without one.
+    /// Any of these patterns; if empty, all subjects.
     subject: Vec<GlobMatcher>,
-    /// The first level of the subject pattern, when it stands for itself.
+    /// The first level of the subject pattern, if that level has no wildcard.
     machine: Option<String>,
     types: Vec<String>,
     sources: Vec<String>,
     severity: Option<RangeInclusive<u8>>,
-    /// From the first one on and before the second one.
+    /// Event times from the first one on and before the second one.
     event: Option<(Timestamp, Timestamp)>,
 }
 
-/// What stands for an event that cannot be read is as severe as an error.
+/// The severity of an unreadable event: that of an error.
 pub(super) const UNREADABLE_SEVERITY: u8 = 17;
 
-/// A filter that says nothing.
+/// Why a filter is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// The subject pattern cannot be read.
@@ -43,7 +43,7 @@ pub enum FilterError {
     Pattern {
         /// The pattern.
         pattern: String,
-        /// What is wrong about it.
+        /// The error of the pattern.
         reason: String,
     },
     /// The severity cannot be read.
@@ -59,36 +59,36 @@ pub enum FilterError {
         kinds::short_names().join(", "),
     )]
     Type {
-        /// What was given.
+        /// The given type.
         given: String,
-        /// The type that is meant, as far as one is alike.
+        /// The most similar type, if one is similar.
         near: Option<&'static str>,
     },
-    /// More than a filter may say.
+    /// More than a filter may contain.
     #[error("{what} has {given}, and at most {taken} are taken")]
     TooMuch {
-        /// Of what.
+        /// The name of the parts.
         what: &'static str,
-        /// What was given.
+        /// The given number.
         given: usize,
-        /// What is taken.
+        /// The largest number.
         taken: usize,
     },
 }
 
-/// How much alike (Jaro-Winkler, 0 to 1) two names must be for one to be meant by the other.
+/// The similarity (Jaro-Winkler, 0 to 1) from which on the error suggests an existing type.
 const ALIKE_MIN: f64 = 0.8;
 
 impl Filter {
     /// Reads a filter: a pattern of subjects, and types and sources separated by commas. A type may be short, as
-    /// `breakdown` for `afferent.breakdown.v1`; one of ours that does not exist is refused.
+    /// `breakdown` for `afferent.breakdown.v1`; an unknown type with the prefix `afferent.` is refused.
     pub fn new(subject: Option<&str>, types: Option<&str>, sources: Option<&str>) -> Result<Self, FilterError> {
         let filter = Self::kept(subject, types, sources)?;
         filter.types.iter().try_for_each(|name| check_type(name))?;
         Ok(filter)
     }
 
-    /// Reads a filter that was written down when other types may have been known.
+    /// Reads a stored filter, which may have types that were known when it was stored.
     pub(super) fn kept(subject: Option<&str>, types: Option<&str>, sources: Option<&str>) -> Result<Self, FilterError> {
         let machine = subject.and_then(machine_of).map(str::to_owned);
         let subject = subject.map(patterns).transpose()?.unwrap_or_default();
@@ -106,18 +106,18 @@ impl Filter {
         Ok(Self { severity: Some(severity), ..self })
     }
 
-    /// Only events that happened at `from` or later, and before `until`.
+    /// Only events with event times from `from` on and before `until`.
     pub fn with_event_time(self, from: Timestamp, until: Timestamp) -> Self {
         Self { event: Some((from, until)), ..self }
     }
 
-    /// Whether it lets everything through.
+    /// Whether it passes all events.
     pub fn is_open(&self) -> bool {
         let plain = self.subject.is_empty() && self.types.is_empty() && self.sources.is_empty();
         plain && self.severity.is_none() && self.event.is_none()
     }
 
-    /// What the log's indexes are asked for.
+    /// The query for the log's indexes.
     pub fn wanted(&self) -> Wanted {
         let of_types = self.types.iter().map(|name| match name.as_str() {
             UNREADABLE => Kinds::ALL,
@@ -125,7 +125,7 @@ impl Filter {
         });
         let kinds =
             if self.types.is_empty() { Kinds::ALL } else { of_types.fold(Kinds::default(), |all, kind| all | kind) };
-        // No sample is anything but information.
+        // All samples have the severity info.
         let no_samples = !self.takes_severity(Severity::Info.number());
         let kinds = if no_samples { kinds & Kinds::NO_SAMPLES } else { kinds };
         Wanted {
@@ -137,8 +137,8 @@ impl Filter {
         }
     }
 
-    /// Whether any event of this batch can be wanted: what can be told without decoding it. Of a batch that the collector
-    /// wrote itself (`is_own`) the header does not tell whose events were posted in it.
+    /// Whether it may pass an event of this batch, as far as the header shows. The header of a batch that the collector
+    /// itself wrote (`is_own`) does not have the makers of posted events.
     pub fn takes_batch(&self, batch: &Header, is_own: bool) -> bool {
         let source = is_own || self.takes_source(batch.source.as_str());
         let of_stream = |name: &String| {
@@ -149,14 +149,14 @@ impl Filter {
         source && time && (self.types.is_empty() || self.types.iter().any(of_stream))
     }
 
-    /// Whether any event of a batch with these subjects can be wanted: it need not be decoded further if not. What stands
-    /// for events that cannot be decoded has the source as its subject.
+    /// Whether it may pass an event of a batch with these subjects; if not, the batch need not be decoded further. An
+    /// unreadable event has the source as its subject.
     pub fn takes_subjects(&self, subjects: &[Subject<'_>], source: &str) -> bool {
         let fits = |subject: &str| self.is_of_machine(subject) && self.takes_subject(subject);
         fits(source) || subjects.iter().any(|subject| fits(subject.as_str()))
     }
 
-    /// Whether a subject begins with the machine that the pattern names: what most of them are passed over by.
+    /// Whether a subject begins with the pattern's machine: a quick test that skips most subjects.
     fn is_of_machine(&self, subject: &str) -> bool {
         self.machine.as_ref().is_none_or(|machine| subject.starts_with(machine.as_str()))
     }
@@ -169,14 +169,14 @@ impl Filter {
         self.severity.as_ref().is_none_or(|range| range.contains(&number))
     }
 
-    /// Whether a hole in the log is wanted: nobody knows what was in it, so only those who ask for types may miss it.
+    /// Whether it passes a hole in the log: subjects and sources of its events are unknown and do not exclude it.
     pub fn takes_hole(&self) -> bool {
         (self.types.is_empty() || self.types.iter().any(|name| name == UNREADABLE))
             && self.takes_severity(UNREADABLE_SEVERITY)
             && self.event.is_none()
     }
 
-    /// Whether what stands for a batch that cannot be decoded is wanted.
+    /// Whether it passes the event of an unreadable batch.
     pub fn takes_unreadable(&self, batch: &Header) -> bool {
         let source = batch.source.as_str();
         self.takes_event(source, UNREADABLE)
@@ -189,7 +189,7 @@ impl Filter {
         self.event.is_none_or(|(from, until)| (from..until).contains(&time))
     }
 
-    /// Whether an event of a batch that [`Filter::takes_batch`] is wanted.
+    /// Whether it passes an event of a batch that [`Filter::takes_batch`] has passed.
     pub fn takes(&self, event: &Event<'_>, source: &str, is_own: bool) -> bool {
         if !self.takes_time(event.time) || !self.takes_event(event.subject.as_str(), type_of(&event.body)) {
             return false;
@@ -204,12 +204,12 @@ impl Filter {
         (!is_own || self.takes_source(source)) && self.takes_severity(event.body.severity().number())
     }
 
-    /// The machine that it asks for, if it asks for one.
+    /// The machine that it is limited to, if any.
     pub fn machine(&self) -> Option<NameHash> {
         self.machine.as_deref().map(NameHash::machine)
     }
 
-    /// Whether a rendered line is wanted.
+    /// Whether it passes a rendered line.
     pub(super) fn takes_line(&self, facts: &Facts) -> bool {
         if facts.line == LineKind::Hole {
             return self.takes_hole();
@@ -220,7 +220,7 @@ impl Filter {
             && self.takes_event(&facts.subject, &facts.kind)
     }
 
-    /// Whether subject and type are wanted.
+    /// Whether it passes this subject and type.
     pub fn takes_event(&self, subject: &str, kind: &str) -> bool {
         (self.types.is_empty() || self.types.iter().any(|name| name == kind))
             && self.is_of_machine(subject)
@@ -232,7 +232,7 @@ impl Filter {
     }
 }
 
-/// Refuses a full name that is of ours and that no event has.
+/// Refuses an unknown full name with the prefix `afferent.`.
 fn check_type(name: &str) -> Result<(), FilterError> {
     let Some(short) = name.strip_prefix(TYPE_PREFIX) else { return Ok(()) };
     if TYPES.iter().any(|known| known.name == name) {
@@ -245,13 +245,13 @@ fn check_type(name: &str) -> Result<(), FilterError> {
     Err(FilterError::Type { near: near.map(|(known, _)| known), given })
 }
 
-/// The first level of a pattern, when every subject that fits begins with it.
+/// The first level of a pattern, if every matching subject begins with it.
 fn machine_of(pattern: &str) -> Option<&str> {
     let first = pattern.split('/').next().unwrap_or(pattern);
     (!first.is_empty() && !first.contains(['*', '?', '[', ']', '{', '}', ',', '!', '\\'])).then_some(first)
 }
 
-/// The patterns that a text stands for: `88-C/**` takes in 88-C itself, as `88-C/#` does in MQTT.
+/// The patterns of a text: `88-C/**` matches 88-C itself too, as `88-C/#` does in MQTT.
 fn patterns(text: &str) -> Result<Vec<GlobMatcher>, FilterError> {
     let itself = text.strip_suffix("/**").filter(|itself| !itself.is_empty());
     std::iter::once(text).chain(itself).map(pattern).collect()

@@ -1,4 +1,4 @@
-//! How events follow each other in a page: lines, server-sent events, elements of an array.
+//! The framing of events in a page: lines, server-sent events, elements of an array.
 
 use std::io::Write;
 use std::ops::Range;
@@ -9,23 +9,23 @@ use afferent_protocol::ids::Offset;
 use crate::log::ReadLog;
 use crate::terms::Terms;
 
-/// How events follow each other.
+/// The framing of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One on every line (NDJSON).
     Lines,
-    /// Server-sent events, with the place of each as `id`: its offset, term and log.
+    /// Server-sent events, each with its offset, term and log as `id`.
     ServerSent,
     /// The elements of a JSON array, with commas between them.
     Elements,
 }
 
-/// Puts what stands between events around them.
+/// Frames events.
 pub(super) struct Framing {
     format: Format,
     /// Events framed so far.
     framed: u64,
-    /// The log's terms, and of which offsets' ids what stands behind the offset; where ids are rendered.
+    /// The log's terms, and the suffix of ids for a range of offsets; used where ids are rendered.
     terms: Arc<Terms>,
     term_of: (Range<u64>, String),
 }
@@ -40,7 +40,7 @@ impl Framing {
         self.framed
     }
 
-    /// Renders ids by the terms that the log has now.
+    /// Renders ids by the log's current terms.
     pub fn follow_terms(&mut self, log: &dyn ReadLog) {
         if self.format == Format::ServerSent {
             let terms = log.terms();

@@ -1,4 +1,4 @@
-//! Rendered events with what filters ask of them, so that many readers can take theirs out of one page.
+//! Rendered events with their facts, so that many readers can select theirs out of one page.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use crate::log::NameHash;
 
 #[derive(Clone, Debug)]
 struct Line {
-    /// Its offset; of a hole the last one.
+    /// The event's offset; of a hole the last one.
     offset: Offset,
-    /// Where it ends in the page; it begins where the one before it ends.
+    /// Its end in the page, in bytes; it begins at the end of its predecessor.
     end: usize,
     facts: Facts,
 }
@@ -21,7 +21,7 @@ struct Line {
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     lines: Vec<Line>,
-    /// By machine: which lines may be of it. What stands for what cannot be read is everybody's.
+    /// By machine: the lines that may be about it. Unreadable events may be about every machine.
     machines: HashMap<NameHash, Vec<u32>>,
     of_all: Vec<u32>,
 }
@@ -36,7 +36,7 @@ impl Lines {
         self.lines.push(Line { offset, end, facts });
     }
 
-    /// Gives the parts of the page, in order, that a reader wants who has everything before `from`.
+    /// Passes the parts of the page, in order, that a reader with all events before `from` wants.
     pub fn wanted(&self, from: Offset, filter: &Filter, each: &mut dyn FnMut(std::ops::Range<usize>)) {
         let Some(machine) = filter.machine() else {
             let first = self.lines.partition_point(|line| line.offset < from);
@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    /// A log with what readers meet: events of three sources, the collector's among them, a hole, and rot.
+    /// A log with all cases: events of three sources, the collector's among them, a hole, and rot.
     fn log(batches: &[(u8, Vec<u8>)], rot: u64) -> MemoryLog {
         let mut log = MemoryLog::beginning_at(10);
         log.own = Some(SourceId::new("own").unwrap());
@@ -119,7 +119,7 @@ mod tests {
         (out, lines)
     }
 
-    /// Event by event. A hole that the reader begins in begins elsewhere for others: only its end is compared.
+    /// Event by event. A hole may begin at a different offset for other readers: only its end is compared.
     fn told(bytes: Vec<u8>) -> Vec<String> {
         let end_of_hole = |event: &str| {
             let (_, rest) = event.split_once("\"id\":\"hole-")?;

@@ -1,15 +1,16 @@
-//! Reading the unified log: from any offset or time, as often as one likes, history and then live events.
+//! Reading the unified log: from any offset or time, any number of times, history and then live events.
 //!
 //! In the order in which an event passes them:
-//! - [`Start`]: where a reader begins, as people write it
-//! - [`Filter`]: which events it wants; `share`: which of them it gets where several readers divide them
-//! - `cursor`: how far it has come; walks over the log and passes on typed items
-//! - `rendering`: items as CloudEvents; `framing`: what stands between them
-//! - [`Reading`]: all of this together, page after page; [`Lines`]: a page out of which many readers take their events
-//! - [`named`]: places that are kept here for readers, who may share the work
+//! - [`Start`]: the start of a reader, as people write it
+//! - [`Filter`]: the wanted events; `share`: a reader's part of them where several readers divide them
+//! - `cursor`: how far it has come; walks over the log and yields typed items
+//! - `rendering`: items as CloudEvents; `framing`: the separators between them
+//! - [`Reading`]: all of this together, page after page; [`Lines`]: a page out of which many readers select their
+//!   events
+//! - [`named`]: cursors stored here for readers, who may share the work
 //!
-//! A reader never has a queue of its own: it reads the log from its own place and is woken when the log grew. One that
-//! is slow reads older parts of the log, and nothing is kept or dropped for it.
+//! A reader never has a queue: it reads the log from its own offset and is woken when the log grows. A slow reader
+//! reads older parts of the log; no events are stored or dropped for it.
 
 mod cursor;
 mod facts;

@@ -11,7 +11,7 @@ use crate::limits::PAGE_BYTES;
 use crate::log::events::Entry;
 use crate::log::{ReadLog, ReadLogError};
 
-/// A reader of the log: what it wants, how far it has come, and how it is given what it wants.
+/// A reader of the log: its filter, its offset, and the framing of its events.
 pub struct Reading {
     cursor: Cursor,
     rendering: Rendering,
@@ -28,18 +28,18 @@ impl Reading {
         Self { cursor: Cursor::part(next, end, limit, filter), rendering: Rendering::new(format) }
     }
 
-    /// Only what was ingested at `from` or later and before `until`: the collector's clock may have been set between
-    /// the offsets, so that they do not tell.
+    /// Only entries ingested at `from` or later and before `until`: the collector's clock may have been set between the
+    /// offsets, so that offsets do not suffice.
     pub fn ingested(self, from: Timestamp, until: Timestamp) -> Self {
         Self { cursor: self.cursor.ingested(from, until), ..self }
     }
 
-    /// Keeps, of every page that is rendered into an empty buffer, what filters ask of its events.
+    /// Keeps the facts of the events of every page that is rendered into an empty buffer.
     pub fn with_lines(self) -> Self {
         Self { rendering: self.rendering.with_lines(), ..self }
     }
 
-    /// The lines of the last page; none the second time.
+    /// The lines of the last page; empty on a second call.
     pub fn take_lines(&mut self) -> Lines {
         self.rendering.take_lines()
     }
@@ -54,35 +54,35 @@ impl Reading {
         self.rendering.rendered()
     }
 
-    /// The first offset that was not looked at yet.
+    /// The first offset that was not read yet.
     pub fn next(&self) -> Offset {
         self.cursor.next()
     }
 
-    /// Goes on there: what lies before it was got elsewhere.
+    /// Continues at `next`: earlier events came from shared pages.
     pub fn go_on_at(&mut self, next: Offset) {
         self.cursor.go_on_at(next);
     }
 
-    /// Whether events are left out, so that the offsets of those that come have holes.
+    /// Whether events are left out, so that the offsets of the rendered ones have holes.
     pub fn is_filtered(&self) -> bool {
         self.cursor.is_filtered()
     }
 
-    /// Which events it wants.
+    /// The filter of the events.
     pub fn filter(&self) -> &Filter {
         self.cursor.filter()
     }
 
-    /// Renders about [`PAGE_BYTES`] of what comes next into `out`, which may stay empty. Blocks.
+    /// Renders about [`PAGE_BYTES`] of the next events into `out`, which may stay empty. Blocks.
     ///
     /// # Errors
-    /// When the disk refuses; what was rendered before stays in `out`.
+    /// When the disk fails; events rendered before stay in `out`.
     pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
         self.page_of(PAGE_BYTES, log, out)
     }
 
-    /// As [`Reading::page`], about so many bytes.
+    /// As [`Reading::page`], about this number of bytes.
     ///
     /// # Errors
     /// As [`Reading::page`].
@@ -92,17 +92,17 @@ impl Reading {
         self.cursor.advance(log, &mut self.rendering.to(out, full_at))
     }
 
-    /// Lets go of buffers of more than so many bytes: there may be many who wait until a page is sent.
+    /// Frees buffers of more than this number of bytes: many readers may wait until a page is sent.
     pub fn shrink(&mut self, kept_max: usize) {
         self.cursor.shrink(kept_max);
     }
 
-    /// Renders what is wanted of one entry, which comes from elsewhere than [`Reading::page`] takes them from.
+    /// Renders the wanted events of one entry, which does not come from [`Reading::page`].
     pub fn one_entry(&mut self, entry: Entry<'_>, out: &mut Vec<u8>) {
         self.cursor.one_entry(entry, &mut self.rendering.to(out, usize::MAX));
     }
 
-    /// Whether everything that was asked for was rendered.
+    /// Whether all requested events were rendered.
     pub fn is_done(&self) -> bool {
         self.cursor.is_done()
     }
@@ -126,7 +126,7 @@ mod tests {
         Filter::new(subject, types, None).unwrap()
     }
 
-    /// Reads all pages; gives the offsets and types of their events, and how the last one ended.
+    /// Reads all pages; returns the offsets and types of their events, and how the last one ended.
     fn read(log: &MemoryLog, mut reading: Reading) -> (Vec<(u64, String)>, Page) {
         let mut out = Vec::new();
         let page = loop {
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// A log out of which retention takes the beginning right after a reader has looked where it begins.
+    /// A log whose beginning retention removes right after a reader has looked it up.
     struct Shrinking {
         log: MemoryLog,
         shrunk: MemoryLog,

@@ -1,4 +1,4 @@
-//! Items as CloudEvents: an event as itself, and what cannot be read as an event in its place.
+//! Items as CloudEvents: events, and one event for each unreadable item.
 
 use afferent_protocol::event::{Body, Event};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
@@ -14,17 +14,17 @@ use crate::log::ReadLog;
 use crate::log::address::Addresses;
 use crate::log::events::{Entry, Item};
 
-/// What a reader gets in the place of the log's beginning.
+/// The reason in the event for the removed beginning of the log.
 const TRIMMED: &str = "retention has removed these events; the `trimmed` event of the collector says why";
 
 /// Renders items, page after page.
 pub(super) struct Rendering {
     framing: Framing,
     writer: cloud_event::Writer,
-    /// Whose entry it is at, and whether the collector has made it.
+    /// The source of the current entry, and whether the collector has made it.
     source: Option<SourceId>,
     is_own: bool,
-    /// What filters ask of the events rendered, where somebody is to look for theirs among them.
+    /// The facts of the rendered events, if readers select theirs among them.
     lines: Option<Lines>,
 }
 
@@ -34,12 +34,12 @@ impl Rendering {
         Self { framing, writer, source: None, is_own: false, lines: None }
     }
 
-    /// Keeps what filters ask of the events of every page.
+    /// Keeps the facts of the events of every page.
     pub fn with_lines(self) -> Self {
         Self { lines: Some(Lines::default()), ..self }
     }
 
-    /// The lines of the last page; none the second time.
+    /// The lines of the last page; empty on a second call.
     pub fn take_lines(&mut self) -> Lines {
         self.lines.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -49,12 +49,12 @@ impl Rendering {
         self.framing.framed()
     }
 
-    /// Renders ids by the terms that the log has now.
+    /// Renders ids by the log's current terms.
     pub fn follow_terms(&mut self, log: &dyn ReadLog) {
         self.framing.follow_terms(log);
     }
 
-    /// Renders into `out`, which is full with so many bytes.
+    /// Renders into `out`, which is full at this number of bytes.
     pub fn to<'r>(&'r mut self, out: &'r mut Vec<u8>, full_at: usize) -> impl Sink + use<'r> {
         Into { rendering: self, out, full_at }
     }
@@ -67,12 +67,12 @@ struct Into<'r> {
 }
 
 impl Into<'_> {
-    /// Offsets without an entry: an event in their place.
+    /// Renders an event for offsets without an entry.
     fn missing(&mut self, addresses: &Addresses, reason: &str) {
         let offsets = &addresses.offsets;
         self.rendering.framing.open(offsets.start, self.out);
         cloud_event::put_hole(self.out, addresses, reason);
-        // Whoever begins within it gets it as well.
+        // A reader that begins within it gets it as well.
         self.close(Offset::new(offsets.end.get() - 1), || {
             let (subject, kind) = (String::new(), cloud_event::UNREADABLE.to_owned());
             let (source, time) = (HOLE_SOURCE.to_owned(), Timestamp::default());
@@ -126,7 +126,7 @@ impl Sink for Into<'_> {
     }
 }
 
-/// What filters ask of an event; of a posted one what its maker said.
+/// The facts of an event; of a posted one by its maker's attributes.
 fn facts_of(event: &Event<'_>, source: &str, is_own: bool) -> Facts {
     let posted = match &event.body {
         Body::Derived(derived) if is_own => Posted::read(derived.json),

@@ -1,4 +1,4 @@
-//! Which severities a reader wants, as people write it: `error`, `warning..`, `..info`, `info..error`.
+//! Ranges of severities, as people write them: `error`, `warning..`, `..info`, `info..error`.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use crate::cloud_event::names;
 
 const ALL: [Severity; 5] = [Severity::Debug, Severity::Info, Severity::Warning, Severity::Error, Severity::Fatal];
 
-/// Numbers on OpenTelemetry's scale that stand for this severity: it is the lowest of four.
+/// The numbers of this severity on OpenTelemetry's scale: it is the lowest of four.
 fn numbers(name: &str) -> Option<RangeInclusive<u8>> {
     let severity = ALL.into_iter().find(|severity| names::severity(*severity) == name)?;
     Some(severity.number()..=severity.number() + 3)

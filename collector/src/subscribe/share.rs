@@ -1,4 +1,4 @@
-//! The share of a reader: which sources' events it gets of those that several readers divide among themselves.
+//! The share of a reader: the sources whose events it gets where several readers divide them.
 
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::Offset;
@@ -8,22 +8,22 @@ use crate::cloud_event::posted::Posted;
 /// Whether an event of this source at this offset belongs to the share.
 type Takes = Box<dyn Fn(&str, Offset) -> bool + Send>;
 
-/// Events of some sources, each from an offset of its own on; of all sources by default.
+/// Events of some sources, each from its own offset on; of all sources by default.
 #[derive(Default)]
 pub(super) struct Share(Option<Takes>);
 
 impl Share {
-    /// The events to whose source and offset `takes` agrees.
+    /// The events whose source and offset `takes` accepts.
     pub fn of(takes: impl Fn(&str, Offset) -> bool + Send + 'static) -> Self {
         Self(Some(Box::new(takes)))
     }
 
-    /// Whether what is of a source, at this offset, belongs to it.
+    /// Whether an event of this source at this offset belongs to it.
     pub fn takes(&self, source: &str, offset: Offset) -> bool {
         self.0.as_ref().is_none_or(|takes| takes(source, offset))
     }
 
-    /// Whether an event belongs to it; a posted one by who has made it.
+    /// Whether an event belongs to it; a posted one by its maker.
     #[inline]
     pub fn takes_event(&self, source: &str, is_own: bool, body: &Body<'_>, offset: Offset) -> bool {
         let Some(takes) = &self.0 else { return true };

@@ -1,4 +1,4 @@
-//! Where a reader begins, as people write it: an offset, a place, a time, `first` or `end`.
+//! The start of a reader, as people write it: an offset, a place, a time, `first` or `end`.
 
 use std::ops::Range;
 use std::str::FromStr;
@@ -9,22 +9,22 @@ use afferent_protocol::session::signed::Place;
 use crate::log::{ReadLog, ReadLogError};
 use crate::terms::{PlaceError, PlaceText};
 
-/// Where a reader begins.
+/// The start of a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest event that is kept.
     First,
-    /// After the newest one.
+    /// After the newest event.
     End,
-    /// At this offset, whatever log it was given for.
+    /// At this offset, of any log.
     Offset(Offset),
-    /// At this place, which must hold in the log.
+    /// At this place, which must be in the log.
     Place(Place),
-    /// At the first event that was ingested then or later; a time to come is waited for ([`Start::to_come`]).
+    /// At the first event ingested then or later; a future time is waited for ([`Start::to_come`]).
     Time(Timestamp),
 }
 
-/// The text says no place.
+/// The text is not a start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is neither an offset (as 1042), nor a place (OFFSET@TERM.LOG), nor a time (RFC 3339, as 2021-09-13T23:54:31Z), \
@@ -48,7 +48,7 @@ impl FromStr for Start {
         if text.contains('@') {
             return text.parse().map(|PlaceText(place)| Self::Place(place)).map_err(|_| error());
         }
-        // A '+' that was not escaped arrives out of a query as a blank.
+        // An unescaped '+' in a query arrives as a blank.
         let repaired = || text.rsplit_once(' ').and_then(|(time, zone)| format!("{time}+{zone}").parse().ok());
         let time: jiff::Timestamp = text.parse().ok().or_else(repaired).ok_or_else(error)?;
         Ok(Self::Time(Timestamp::clamped(time.as_microsecond())))
@@ -58,30 +58,30 @@ impl FromStr for Start {
 /// A reader cannot begin there.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Retention has removed it.
+    /// Retention has removed the offset.
     #[error("offset {from} is not kept any more; the log goes from {} up to {}", kept.start, kept.end)]
     Gone {
-        /// What was asked for.
+        /// The requested offset.
         from: Offset,
-        /// What there is.
+        /// The kept offsets.
         kept: Range<Offset>,
     },
-    /// It was not written yet.
+    /// The offset is not written yet.
     #[error("offset {from} lies beyond the end; the log goes from {} up to {}", kept.start, kept.end)]
     Beyond {
-        /// What was asked for.
+        /// The requested offset.
         from: Offset,
-        /// What there is.
+        /// The kept offsets.
         kept: Range<Offset>,
     },
-    /// It is a place of another log, or of another state of this one.
+    /// The place is of a different log, or of a different state of this one.
     #[error("offset {from} of that place is not what it was: {error}; the log goes from {} up to {}", kept.start, kept.end)]
     Lost {
-        /// What was asked for.
+        /// The requested offset.
         from: Offset,
-        /// What became of it.
+        /// Why the place is not in the log.
         error: PlaceError,
-        /// What there is.
+        /// The kept offsets.
         kept: Range<Offset>,
     },
     /// Looking up the time failed.
@@ -90,7 +90,7 @@ pub enum StartError {
 }
 
 impl Start {
-    /// The time that it is and that has not come by the collector's clock: nothing that is ingested before it is meant.
+    /// The start's time, if it is in the future by the collector's clock: earlier entries are not delivered.
     pub fn to_come(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Time(time) if time > now => Some(time),
@@ -98,7 +98,7 @@ impl Start {
         }
     }
 
-    /// The offset of this place in a log. The end itself is a place; what lies beyond it is none. Blocks.
+    /// The offset of this start in a log. The end itself is valid; offsets beyond it are not. Blocks.
     pub fn resolve(self, log: &dyn ReadLog) -> Result<Offset, StartError> {
         let kept = log.kept();
         match self {

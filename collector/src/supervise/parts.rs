@@ -1,4 +1,4 @@
-//! How the parts are that were started.
+//! The state of the parts that were started.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,18 +8,18 @@ use afferent_host::limits::RESTART_SETTLED;
 
 use super::Part;
 
-/// How a part is, for `/metrics`.
+/// The state of a part, for `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartReport {
-    /// Which one.
+    /// The part.
     pub part: Part,
-    /// Whether it runs, and has for a while.
+    /// Whether it has run for a while.
     pub is_well: bool,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
 }
 
-/// How all parts are that were started.
+/// The state of all parts that were started.
 #[derive(Debug, Default)]
 pub struct Parts(Mutex<BTreeMap<Part, State>>);
 
@@ -33,12 +33,12 @@ struct State {
 #[derive(Debug)]
 struct Trouble {
     why: String,
-    /// When it is started again; never where the process ends.
+    /// The time of its next start; `None` where the process ends.
     again: Option<Instant>,
 }
 
 impl Trouble {
-    /// It runs again, and has for a while.
+    /// Whether it has run again for a while.
     fn is_over(&self, now: Instant) -> bool {
         self.again.is_some_and(|again| now >= again + RESTART_SETTLED)
     }
@@ -55,7 +55,7 @@ impl Trouble {
 }
 
 impl Parts {
-    /// What is wrong with a part, in words, and what follows.
+    /// The trouble of a part, and its consequence, as a sentence.
     pub fn trouble(&self) -> Option<String> {
         let now = Instant::now();
         let parts = self.lock();
@@ -74,7 +74,7 @@ impl Parts {
         self.lock().iter().map(report).collect()
     }
 
-    /// Notes a start; gives how many there were before.
+    /// Records a start; returns the number of earlier ones.
     pub(super) fn started(&self, part: Part) -> u64 {
         let mut parts = self.lock();
         let state = parts.entry(part).or_default();
@@ -82,7 +82,7 @@ impl Parts {
         state.starts - 1
     }
 
-    /// Notes an end, and when the part is started again.
+    /// Records an end, and when the part is started again.
     pub(super) fn ended(&self, part: Part, why: String, again_after: Option<Duration>) {
         let mut parts = self.lock();
         let state = parts.entry(part).or_default();
@@ -91,7 +91,7 @@ impl Parts {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Part, State>> {
-        // The map is whole at any time, also when a holder panicked.
+        // The map is consistent at any time, also after a holder's panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -113,7 +113,7 @@ fn nothing_else_starts_a_thread_or_a_task_of_the_collector() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     files(&source, &mut found);
-    // The command line's threads are of other processes; connections are tasks of a set that their part watches.
+    // The command line's threads are in other processes; connections are tasks of a set that their part watches.
     let is_of_it = |path: &Path| {
         let path = path.strip_prefix(&source).unwrap();
         !path.starts_with("cli") && !path.starts_with("supervise.rs") && !path.to_string_lossy().contains("test")
@@ -135,7 +135,7 @@ fn nice_of(part: Part) -> i64 {
     let (tell, told) = std::sync::mpsc::channel();
     let look = move || {
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-        // The name may hold anything; what follows it is numbers, of which nice is the 17th (proc_pid_stat(5)).
+        // The name may contain any character; behind it are numbers, of which nice is the 17th (proc_pid_stat(5)).
         let (_, behind) = stat.rsplit_once(") ").unwrap();
         tell.send(behind.split(' ').nth(16).unwrap().parse().unwrap()).unwrap();
     };

@@ -7,11 +7,11 @@ use afferent_protocol::sign::sha256;
 /// A file of the page.
 #[derive(Debug)]
 pub(super) struct Asset {
-    /// Below `/assets/`.
+    /// The path below `/assets/`.
     pub path: &'static str,
     /// Its content type.
     pub kind: &'static str,
-    /// What is in it.
+    /// The content.
     pub bytes: &'static [u8],
     /// Its entity tag (RFC 9110, section 8.8.3), with quotes.
     pub tag: String,
@@ -21,7 +21,7 @@ macro_rules! files {
     ($($path:literal,)*) => { [$(($path, include_bytes!(concat!("../../web/", $path)) as &[u8]),)*] };
 }
 
-/// All files that browsers load; a test holds the list against the folder.
+/// All files that browsers load; a test compares the list with the folder.
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let files = files![
         "app.css",

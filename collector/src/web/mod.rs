@@ -1,9 +1,8 @@
-//! The page that people look at: `GET /` and `/assets/*`.
+//! The page for people: `GET /` and `/assets/*`.
 //!
-//! It is made of files in `collector/web`, which are part of the binary (`assets`): nothing is built but by cargo, and
-//! nothing is loaded from anywhere else. The page is one more reader of the API. What it may do is said by a content
-//! security policy that allows scripts and styles from here only, so that a text from a machine that got into the
-//! document as markup after all could not run.
+//! It is made of files in `collector/web`, which are part of the binary (`assets`): cargo is the only build tool, and
+//! the page loads only from this server. It is a reader of the API. A content security policy allows scripts and styles
+//! from here only, so that a machine's text that got into the document as markup could not run.
 
 mod assets;
 
@@ -16,10 +15,10 @@ use axum::routing::get;
 use crate::api::problem::Problem;
 use assets::{Asset, asset};
 
-/// What the page may load, and from where.
+/// The sources that the page may load from.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The document that everything begins with.
+/// The document of the page.
 const INDEX: &str = "index.html";
 
 /// The routes of the page, to be merged with those of the API.
@@ -48,7 +47,8 @@ fn headers_of(asset: &Asset) -> HeaderMap {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    // Names stay the same from version to version: the browser keeps what it has, and asks each time whether it holds.
+    // Names stay the same from version to version: the browser keeps its copy, and asks each time whether it is
+    // current.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::ETAG, HeaderValue::from_str(&asset.tag).expect("a tag is ASCII"));
     headers

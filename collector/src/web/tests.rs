@@ -1,4 +1,4 @@
-//! What the page's files promise, file by file.
+//! Properties of the page's files, file by file.
 
 use std::collections::BTreeSet;
 use std::path::{Path as FilePath, PathBuf};
@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
 /// Files of the folder that are for the type checker, and not part of the page.
 const CHECKER_FILES: [&str; 2] = ["jsconfig.json", "parts/types.js"];
 
-/// The most columns of a line of the page's own scripts, as of the Rust code.
+/// Largest number of columns of a line of the page's own scripts, as of the Rust code.
 const COLUMNS_MAX: usize = 120;
 
 /// All files below `folder`, as paths relative to `root`.
@@ -45,7 +45,7 @@ fn long_lines(script: &str) -> Vec<usize> {
     numbered.filter(|(line, _)| line.chars().count() > COLUMNS_MAX).map(|(_, number)| number).collect()
 }
 
-/// What in a document would need a policy with `unsafe-inline`, or load from elsewhere.
+/// Parts of a document that would need a policy with `unsafe-inline`, or load from elsewhere.
 fn breaches(document: &str) -> Vec<String> {
     let lower = document.to_ascii_lowercase();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Bodies of requests: memory is taken as bytes come, out of one budget, and no body is waited for forever.
+//! Bodies of requests: memory is taken from one budget as bytes come, and the wait for a body is bounded.
 
 use std::convert::Infallible;
 use std::ops::Deref;
@@ -72,7 +72,7 @@ async fn taken(budgets: &Budgets, client: &Client, body: Body, bytes_max: usize)
         whole(budgets, client, &mut stream, bytes_max).await
     };
     if outcome.is_err() {
-        // Who is still sending reads the refusal only where the connection is not reset under it.
+        // A client that is still sending reads the refusal only if the connection is not reset meanwhile.
         let until = Instant::now() + HTTP_FAREWELL_TIME;
         let mut left = HTTP_FAREWELL_BYTES_MAX;
         while left > 0
@@ -92,7 +92,7 @@ async fn whole(
 ) -> Result<Taken, Problem> {
     let mut share = budgets.bodies.take(client.address(), 0).expect("nothing is always there");
     let (mut bytes, mut pace) = (Vec::new(), Pace::new(Instant::now()));
-    // For the body and not for each of its frames: else many that are begun would wait for each other, a frame at a
+    // For the body and not for each of its frames: else many half-sent bodies would wait for each other, a frame at a
     // time.
     let mut patience = HTTP_ROOM_TIME;
     loop {

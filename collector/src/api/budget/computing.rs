@@ -1,5 +1,5 @@
-//! Answers that are computed: a few at a time of each kind, in a queue that is fair by client, for so long only, and no
-//! longer than somebody waits.
+//! Computed answers: a few at a time of each kind, in a queue that is fair by client, within a time limit, and only
+//! while the client waits.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! Work of which only so much is done at a time: whoever waits gets the next turn, and clients take turns.
+//! Work of which a bounded amount is done at a time: waiting clients take turns.
 //!
-//! Of those who wait, one whose client has the fewest turns under way comes next, of these one whose client had its
-//! last turn longest ago, and of one client who came first. So a thousand questions of one client delay another
-//! client's by one turn.
+//! The next turn goes to the client with the fewest running turns, among these to the client whose last turn was
+//! longest ago, and within one client to the first request. So a thousand requests of one client delay those of a
+//! second one by one turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,14 +75,14 @@ impl Fair {
             line.ended(of);
             line.next().inspect(|(of, _)| line.begin(*of))
         };
-        // Outside the lock: a turn that nobody waits for any more ends at once, and comes here again.
+        // Outside the lock: a turn whose client is gone ends at once, and comes here again.
         if let Some((of, waits)) = next {
             let _ = waits.send(Turn { of, fair: Arc::clone(self) });
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Line> {
-        // It is whole at any time, also when a holder panicked.
+        // It is consistent at any time, also after a holder's panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         let mut gone: Vec<_> = (0..50).map(|_| Box::pin(fair.turn(client(1)))).collect();
         assert!(gone.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
         assert_eq!(fair.turn(client(2)).await.map(drop), Err(Full::All { most: 50 }));
-        // Some go before their turn has come, and one when it has and was not taken.
+        // Some clients leave before their turn has come, and one when it has come and was not taken.
         gone.truncate(3);
         let mut last = Box::pin(fair.turn(client(2)));
         assert!(last.as_mut().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! What a client of the HTTP server may take: no stranger takes the service from others, or from the plant.
+//! Budgets of the HTTP server's clients: no stranger takes the service from others, or from the plant.
 //!
 //! - [`crate::shares`]: a total, and a part of it for each client address
 //! - `pace`: how slowly a body may come; `body`: bodies out of one budget of bytes
@@ -6,8 +6,8 @@
 //! - `room`: pages that are rendered and not yet sent; `fair`: work that clients take turns at
 //! - `reserve`: connections in which health and metrics are answered while all others are taken
 //!
-//! Whoever gets nothing is answered 503 or 429 with `Retry-After`, counted by kind, and named in the log, in
-//! `/v1/agents`, and for a moment in `/healthz`.
+//! A refused client is answered 503 or 429 with `Retry-After`, counted by kind, and named in the log, in `/v1/agents`,
+//! and for a moment in `/healthz`.
 
 mod body;
 pub(super) mod computing;
@@ -104,7 +104,7 @@ impl Budgets {
             long_answers: Shares::new(HTTP_LONG_ANSWERS_MAX, HTTP_LONG_ANSWERS_OF_ONE_MAX),
             bodies: Shares::new(HTTP_BODIES_BYTES_MAX, HTTP_BODIES_BYTES_OF_ONE_MAX),
             room: Room::default(),
-            // Each connection waits for one page at most, so that the queue is bounded by them.
+            // Each connection waits for one page at most, so that the number of connections bounds the queue.
             rendering: Fair::new(RENDERING_MAX, usize::MAX),
             computations: Queues::default(),
             health,

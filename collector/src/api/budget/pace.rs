@@ -1,4 +1,4 @@
-//! How fast a body must come: a client may be slow, and may not stop.
+//! The required speed of a body: a client may be slow, but must not stop.
 
 use std::time::Duration;
 

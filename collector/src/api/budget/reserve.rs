@@ -1,7 +1,7 @@
-//! Connections for whoever has no share left: health and metrics are answered there, and all else gets its refusal.
+//! Connections for clients without a share: health and metrics are answered there, and all else is refused.
 //!
-//! The reserve is never full. A newcomer takes the place of the one that has been asking for nothing for the longest
-//! time, so that connections which say nothing cannot keep out one that does.
+//! The reserve is never full. A newcomer replaces the connection that has been without a request for the longest time,
+//! so that silent connections cannot keep out an active one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

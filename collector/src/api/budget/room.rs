@@ -1,8 +1,8 @@
-//! Room for what is rendered and not yet sent: as long as there is some, pages are large; then they are small.
+//! Room for pages that are rendered and not yet sent: pages are large while there is room, and small otherwise.
 //!
-//! A page counts from when it is rendered until its last byte is in the socket, or its reader is gone. Readers that
-//! stall keep theirs. They cannot take them from others: whoever finds the room used up gets small pages, which every
-//! connection can have one of.
+//! A page counts from its rendering until its last byte is in the socket, or its reader is gone. Stalled readers keep
+//! theirs. They cannot take them from others: when the room is used up, readers get small pages, and every connection
+//! can have one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ impl Room {
         if bytes.is_empty() {
             return Bytes::new();
         }
-        // What a growing buffer has to spare is not paid for by who waits.
+        // The spare capacity of a growing buffer must not count against the reader.
         if bytes.capacity() - bytes.len() > bytes.len() / 8 {
             bytes.shrink_to_fit();
         }

@@ -13,7 +13,7 @@ use crate::log::{Beside, Indexed, What};
 /// Segments that are finished after a few batches.
 const TINY: LogSettings = LogSettings { segment_bytes: 4096 };
 
-/// A log with these entries in small segments, with extracts that the collector has signed.
+/// A log with these entries in small segments, with extracts signed by the collector.
 fn extracted_log(entries: &[Entry]) -> SimDisk {
     let disk = SimDisk::of_seed(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
@@ -26,7 +26,7 @@ fn extracted_log(entries: &[Entry]) -> SimDisk {
     disk
 }
 
-/// What the extracts of a log lead to.
+/// The certificate by the extracts of a log, if they give one.
 fn by_extracts(disk: &SimDisk, about: &About, span: Span, means: &Means) -> Option<Made> {
     let own = source("collector");
     let log = Beside::load(disk, &own, Offset::new(u64::MAX)).unwrap();
@@ -41,7 +41,7 @@ fn proved(made: Result<Certificate, ProveError>) -> Made {
     }
 }
 
-/// Whether all ways lead to this certificate, those that lead nowhere left out.
+/// Whether all methods give this certificate, except those that give none.
 pub(super) fn is_the_same(entries: &[Entry], about: &About, span: Span, means: &Means, certificate: &Made) {
     let disk = extracted_log(entries);
     let found = by_extracts(&disk, about, span, means);
@@ -56,12 +56,12 @@ pub(super) fn is_the_same(entries: &[Entry], about: &About, span: Span, means: &
 
 type Made = Result<Certificate, CertificateError>;
 
-/// Whether all that refutes the log is the signature of a batch that is not of the span: its chain hash is what the next
-/// batch names, so that an answer about the span is as good as it was.
+/// Whether the log is refuted only by the signature of a batch outside the span: the next batch names its chain hash,
+/// so that an answer about the span stays valid.
 fn is_right_about_the_span(found: &Made, whole: &Made, entries: &[Entry]) -> bool {
     let (Ok(found), Ok(whole)) = (found, whole) else { return false };
     let is_signature = |text: &String| text.contains("it is not signed with the key of its source");
-    // What stands in a batch whose signature is wrong was not taken.
+    // The content of a batch with a wrong signature was not read.
     let follows_from_it = |text: &String| text.contains("does not follow the one before it");
     let is_about = |name: &SourceId| found.sources.iter().any(|source| source.source == *name);
     let of_span = entries.iter().map(|(_, _, bytes, _)| Batch::parse(bytes).unwrap().0).filter(|batch| {
@@ -88,21 +88,21 @@ fn an_ordinary_log_needs_no_reading_of_the_whole() {
     }
 }
 
-/// What an agent does in a random life.
+/// An act of an agent in a random life.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
-    /// So many samples, an event a second.
+    /// Sends this number of samples, one a second.
     Works(u64),
-    /// So many that never come.
+    /// Accepts this number of samples that never come.
     Loses(u64),
-    /// It declares the last ones that it lost.
+    /// Declares the last loss.
     Declares,
     Beats,
     ReplacesItsRing,
-    /// It goes on in an epoch of its own.
+    /// Continues in a new epoch.
     SealsAgain,
     Retires,
-    /// The collector starts again.
+    /// The collector restarts.
     Restarts,
 }
 
@@ -119,7 +119,7 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// A log of two agents that have lived like this.
+/// The log of two agents with these acts.
 fn of_deeds(deeds: &[(bool, Deed)]) -> Vec<Entry> {
     let mut world = World::new();
     let mut machines = [Machine::new("press", 1), Machine::new("lathe", 10)];
@@ -174,18 +174,18 @@ fn of_deeds(deeds: &[(bool, Deed)]) -> Vec<Entry> {
     world.end()
 }
 
-/// What becomes of the files.
+/// Damage to the files.
 #[derive(Clone, Debug)]
 enum Fate {
     Nothing,
-    /// A byte of a file of this ending is another.
+    /// Changes a byte of a file with this ending.
     Rots(&'static str, prop::sample::Index, prop::sample::Index, u8),
     Vanishes(&'static str, prop::sample::Index),
-    /// One file stands under the name of another.
+    /// Puts one file under the name of a different one.
     Swapped(&'static str, prop::sample::Index, prop::sample::Index),
-    /// An entry is taken out, and all checksums are right; the extracts are those from before.
+    /// Removes an entry with all checksums right; the extracts stay the old ones.
     TakenOut(prop::sample::Index),
-    /// As before, and the collector makes the extracts once more.
+    /// As before, and the collector makes new extracts.
     TakenOutAndExtracted(prop::sample::Index),
 }
 
@@ -211,7 +211,7 @@ fn replace(disk: &SimDisk, name: &str, bytes: &[u8]) {
     disk.create(name, bytes.len() as u64).unwrap().write_at(bytes, 0).unwrap();
 }
 
-/// The log's files after that.
+/// The log's files after that damage.
 fn befallen(entries: &[Entry], fate: &Fate) -> SimDisk {
     let disk = extracted_log(entries);
     match fate {
@@ -250,7 +250,7 @@ fn befallen(entries: &[Entry], fate: &Fate) -> SimDisk {
     disk
 }
 
-/// The batches of a span that a log has of a source, without the offsets at which they stand.
+/// The batches of a source in a span of a log, without their offsets.
 fn batches_of(disk: &SimDisk, name: SourceId, span: Span) -> Vec<Vec<u8>> {
     let mut batches = Vec::new();
     inspect::dump(disk, &mut |_, batch| {
@@ -286,8 +286,7 @@ proptest! {
         if found == all {
             return Ok(());
         }
-        // What is wrong with the log is nothing that bears on the span: the answer is the one that it gave before, and all
-        // of the span is still there.
+        // The damage does not bear on the span: the answer is the previous one, and all of the span is still there.
         let before = extracted_log(&entries);
         let truth = proved(whole(&before, &about, span, source("collector"), &by_key()));
         let is_refuted = all.as_ref().map_or(true, |all| all.verdict == Verdict::Refuted);
@@ -299,7 +298,8 @@ proptest! {
     }
 }
 
-/// As [`history`] with more agents, and then retention says that it removes this before some offset; the offset too.
+/// As [`history`] with more agents; then retention declares that it removes events before some offset. Returns the
+/// offset too.
 fn removed_history(what: Removed) -> (Vec<Entry>, Offset) {
     let mut world = lived(KEY, &["press", "lathe", "drill"]);
     let now = clock(world.seconds + 10);
@@ -345,7 +345,7 @@ fn what_retention_leaves_is_certified_as_it_is_by_new_extracts_and_by_old_ones()
     assert!(found > 20, "extracts lead somewhere: {found}");
 }
 
-/// Files that say the opposite, by somebody who has this key.
+/// Writes extracts with the opposite content, signed with this key.
 fn forged(disk: &SimDisk, key: u8) -> usize {
     let mut forged = 0;
     for name in files(disk, ".ext") {
@@ -377,7 +377,7 @@ fn an_extract_that_leaves_something_out_is_believed_by_nobody_unless_the_collect
     world.say(Notice::Conflict { source: source("press"), boots: [[1; 16], [2; 16]], addresses: String::new() });
     press.works(&mut world, 15);
     press.beats(&mut world, 60);
-    // So that the batch with the conflict is in a finished segment.
+    // Puts the batch with the conflict into a finished segment.
     let mut lathe = Machine::new("lathe", 30);
     lathe.greet(&mut world);
     (0..40).for_each(|_| lathe.works(&mut world, 5));

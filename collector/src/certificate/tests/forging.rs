@@ -1,4 +1,4 @@
-//! Who can write the files, and does not have the keys.
+//! Forgers who can write the files and do not have the keys.
 
 use afferent_protocol::batch::SIGNED_FROM;
 use afferent_protocol::checksum::crc32c;
@@ -37,7 +37,7 @@ fn whatever_attested_batch_is_taken_out_the_log_is_refuted() {
 
 #[test]
 fn without_attestations_the_last_batch_of_a_lane_that_ended_could_be_taken_out_unseen() {
-    // The control of the test before: chains alone do not hold the end of a lane.
+    // The control of the test before: chains alone do not bind the end of a lane.
     let is_of_other = |bytes: &[u8]| Batch::parse(bytes).unwrap().0.header().source == source("lathe");
     let mut entries = history();
     let last = entries.iter().rposition(|(_, _, bytes, _)| is_of_other(bytes)).unwrap();
@@ -115,7 +115,7 @@ proptest! {
     ) {
         let mut forged = history();
         let at = at.index(attested_batches(&forged));
-        // Of another agent only what its attestation binds is looked at: all but the signature.
+        // Of a different agent only the bytes bound by its attestation are checked: all but the signature.
         let about = match Batch::parse(&forged[at].2).unwrap().0.header().source {
             own if own == source("collector") => source("press"),
             agent => agent,

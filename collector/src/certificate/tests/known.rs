@@ -1,4 +1,4 @@
-//! How far a source had come: its own word, and nothing else.
+//! How far a source had come: only its own statements count.
 
 use afferent_protocol::event::{Loss, LossReason};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::certificate::lanes::Came;
 use crate::core::Notice;
 
-/// A machine with thirty seconds of samples, not having said how far it is.
+/// A machine with thirty seconds of samples and no statement yet.
 fn at_work() -> (World, Machine) {
     let (mut world, mut press) = (World::new(), Machine::new("press", 1));
     press.greet(&mut world);
@@ -28,7 +28,7 @@ fn only_the_agents_own_word_makes_a_certificate_complete_and_no_event_of_2031_do
     let certificate = of(&mut world);
     assert_eq!((certificate.verdict, &*certificate.causes), (Verdict::Incomplete, &[Cause::Open][..]));
     assert!(says(&certificate.open, "press has never said how far it had come"), "{:?}", certificate.open);
-    // The same once the agent has said so.
+    // The same once the agent has sent a statement.
     press.beats(&mut world, 30);
     let certificate = of(&mut world);
     assert!(certificate.complete, "{}", text::text(&certificate));
@@ -38,7 +38,7 @@ fn only_the_agents_own_word_makes_a_certificate_complete_and_no_event_of_2031_do
 #[test]
 fn a_statement_counts_up_to_the_collectors_clock_and_not_before_all_of_it_has_come() {
     let (mut world, mut press) = at_work();
-    // Its clock is years ahead; the collector's says when it came.
+    // Its clock is years ahead; the collector's clock has the time of arrival.
     press.beats(&mut world, 3600 * 24 * 365 * 8);
     let came = world.seconds;
     let certificate = certified(&world.end(), About::Source(source("press")), seconds(0, came)).unwrap();
@@ -70,7 +70,7 @@ fn what_no_statement_reaches_is_open_until_an_operator_retires_the_source_and_na
     assert!(certificate.complete, "{}", text::text(&certificate));
     let told = text::text(&certificate);
     assert!(told.contains("by ada (unverified): the press was sold"), "{told}");
-    // It speaks again: it was not the end.
+    // It sends again: it was not the end.
     press.beats(&mut world, 25);
     assert_eq!(of(&mut world).causes, [Cause::Open]);
 }
@@ -128,7 +128,7 @@ fn a_loss_behind_the_last_batch_of_an_epoch_is_a_hole() {
     };
     assert!(whole.complete, "the control");
     let (mut world, mut press) = at_work();
-    // Ten seconds were accepted, and are gone from the ring; it goes on in another epoch.
+    // Ten seconds were accepted and are gone from the ring; it continues in a new epoch.
     press.says(&mut world, 40, Body::Loss(loss(30, 500, LossReason::Vanished)));
     press.samples.next = 500;
     press.beats(&mut world, 45);
@@ -141,13 +141,13 @@ fn a_loss_behind_the_last_batch_of_an_epoch_is_a_hole() {
 #[test]
 fn a_statement_of_where_the_disk_ends_hides_nothing_that_was_lost_behind_it() {
     let (mut world, mut press) = at_work();
-    // What was behind sequence 30 is gone from the disk: that is where the lane ends there now.
+    // Events behind sequence 30 are gone from the disk: the lane ends there now.
     press.says(&mut world, 40, Body::Loss(loss(30, 500, LossReason::Vanished)));
     press.beats(&mut world, 45);
     let certificate = certified(&world.end(), About::Source(source("press")), seconds(0, 42)).unwrap();
     assert_eq!(certificate.causes, [Cause::DeclaredLoss], "{}", text::text(&certificate));
 
-    // The control: what was accepted and lost behind the statement that bounds the span is none of it.
+    // The control: events accepted and lost behind the bounding statement do not count.
     let (mut world, mut press) = at_work();
     press.beats(&mut world, 35);
     press.says(&mut world, 40, Body::Loss(loss(30, 500, LossReason::Vanished)));
@@ -175,7 +175,7 @@ fn where_more_may_be_gone_than_was_named_the_time_since_the_last_statement_is_op
 fn the_time_of_a_ring_that_was_replaced_is_open_and_no_other() {
     let (mut world, mut press) = at_work();
     press.beats(&mut world, 30);
-    // The disk was swapped; the new ring says so.
+    // The disk was swapped; the new ring declares it.
     let mut second = Machine::new("press", 7);
     second.greet(&mut world);
     second.says(&mut world, 50, Body::LifeCycle(LifeCycle::RingReplaced { message: "an empty folder" }));

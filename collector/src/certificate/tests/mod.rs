@@ -23,7 +23,7 @@ use crate::sources::Sources;
 type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 256 * 1024 };
-/// The second at which the collector begins: what agents say is older.
+/// The second at which the collector begins: statements of agents are older.
 const BEGIN: u64 = 1000;
 /// The seed of the collector's key.
 const KEY: u8 = 99;
@@ -43,7 +43,7 @@ fn start_endorsed(disk: &SimDisk, key: u8, seconds: u64, endorsements: Vec<[u8; 
     core
 }
 
-/// A collector at work; a payload comes every ten seconds.
+/// A collector that appends; a payload comes every ten seconds.
 struct World {
     disk: SimDisk,
     core: TestCore,
@@ -77,7 +77,7 @@ impl World {
         self.core.commit(&clock(self.seconds)).unwrap();
     }
 
-    /// The collector dies and starts again.
+    /// The collector dies and restarts.
     fn restart(&mut self) {
         self.core = start(&self.disk, KEY, self.seconds);
     }
@@ -91,7 +91,7 @@ impl World {
     }
 }
 
-/// What a forger who can write files has to do with: batches, and offset, stamp and clock offset of each.
+/// The material of a forger who can write files: batches, and offset, stamp and clock offset of each.
 type Entry = (u64, Timestamp, Vec<u8>, Option<i64>);
 
 fn entries(disk: &SimDisk) -> Vec<Entry> {
@@ -104,7 +104,7 @@ fn entries(disk: &SimDisk) -> Vec<Entry> {
     entries
 }
 
-/// A batch of one event of the agent about itself, made when its clock shows so many seconds.
+/// A batch of one event of the agent about itself, made at this second of its clock.
 fn own_event(agent: &mut Agent, seconds: u64, life_cycle: LifeCycle<'_>) -> Vec<u8> {
     own_body(agent, seconds, Body::LifeCycle(life_cycle))
 }
@@ -159,19 +159,19 @@ impl Machine {
         }
     }
 
-    /// Says hello to a collector.
+    /// Sends a hello to a collector.
     fn greet(&self, world: &mut World) {
         world.greet(&self.samples, self.samples.next);
         world.greet(&self.critical, self.critical.next);
     }
 
-    /// So many samples, an event a second.
+    /// Sends this number of samples, one a second.
     fn works(&mut self, world: &mut World, count: u64) {
         let batch = self.samples.samples(count);
         world.give(&self.samples, &batch);
     }
 
-    /// A heartbeat when its clock shows so many seconds.
+    /// Sends a heartbeat at this second of its clock.
     fn beats(&mut self, world: &mut World, seconds: u64) {
         let batch = heartbeat(&mut self.critical, &[&self.samples], seconds);
         world.give(&self.critical, &batch);
@@ -183,8 +183,8 @@ impl Machine {
     }
 }
 
-/// Two agents, and a collector that is killed in between. Samples of both have sequences 0 to 60 with an event a second;
-/// they beat at the seconds 35 and 60.
+/// Two agents, and a collector that is killed in between. Samples of both have sequences 0 to 60 with an event a
+/// second; they send heartbeats at the seconds 35 and 60.
 fn history() -> Vec<Entry> {
     lived(KEY, &["press", "lathe"]).end()
 }
@@ -216,7 +216,7 @@ fn seconds(from: u64, until: u64) -> Span {
     Span { from: clock(from).wall, until: clock(until).wall }
 }
 
-/// By the collector's key.
+/// Judges by the collector's key.
 fn by_key() -> Means {
     Means { trust: Trust::Named(vec![identity(KEY).public_key()]), ..Means::default() }
 }
@@ -232,14 +232,14 @@ fn log_of(entries: &[Entry]) -> SimDisk {
     disk
 }
 
-/// What a collector with these files would certify.
+/// The certificate that a collector with these files would issue.
 fn certified_by(entries: &[Entry], about: About, span: Span, means: Means) -> Result<Certificate, CertificateError> {
     let disk = log_of(entries);
     let mut evidence = Evidence::new(about.clone(), span, source("collector"), means.clone())?;
     inspect::dump(&disk, &mut |head, batch| evidence.ahead(head, batch)).unwrap();
     inspect::dump(&disk, &mut |head, batch| evidence.batch(head, batch)).unwrap();
     let certificate = evidence.certificate();
-    // The same by one pass, and by extracts that a collector makes of whatever it finds.
+    // The same by one pass, and by extracts that a collector makes of any files that it finds.
     extracted::is_the_same(entries, &about, span, &means, &certificate);
     certificate
 }
@@ -256,7 +256,7 @@ fn of_machine(entries: &[Entry]) -> Certificate {
     certified(entries, About::Machine("88-C".into()), span()).unwrap()
 }
 
-/// Whether one of these says something like this.
+/// Whether one of these texts contains this one.
 fn says(texts: &[String], what: &str) -> bool {
     texts.iter().any(|text| text.contains(what))
 }
@@ -266,7 +266,7 @@ fn attested_batches(entries: &[Entry]) -> usize {
     entries.iter().filter(|(offset, ..)| *offset < until).count()
 }
 
-/// The samples batches of a source, oldest first: where each is among the entries.
+/// The samples batches of a source, oldest first, as indexes into the entries.
 fn samples_of(entries: &[Entry], name: &str) -> Vec<usize> {
     let is_wanted = |bytes: &[u8]| {
         let header = *Batch::parse(bytes).unwrap().0.header();
@@ -305,7 +305,7 @@ fn ring_of(batches: &[Vec<u8>], acked_end: u64) -> SimDisk {
     disk
 }
 
-/// An event that is no matter.
+/// An event that does not matter.
 fn breakdown(code: &str) -> Body<'_> {
     use afferent_protocol::event::{Breakdown, Severity};
     Body::Breakdown(Breakdown { code, severity: Severity::Error, message: "" })

@@ -1,4 +1,4 @@
-//! Histories that have parted, rings that were put back, logs that were put back, keys that were replaced.
+//! Histories that have parted, rings and logs that were restored, keys that were replaced.
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::endorsement::{Endorsement, Role};
@@ -13,7 +13,7 @@ fn resealed(lane: &Agent, first: u64, reason: ResealReason) -> LifeCycle<'static
     LifeCycle::Resealed { stream, epoch, first: Sequence::new(first), reason }
 }
 
-/// The agent has thirty samples in the log and twenty more in its ring, which its key was lost over; it has said so.
+/// The agent has thirty samples in the log and twenty more in its ring, whose key was lost; it has declared that.
 fn with_a_rest() -> (World, Machine) {
     let (mut world, mut press) = (World::new(), Machine::new("press", 1));
     press.greet(&mut world);
@@ -23,7 +23,7 @@ fn with_a_rest() -> (World, Machine) {
     (world, press)
 }
 
-/// The rest, sealed again from `first` on in an epoch of its own.
+/// The rest, sealed again from `first` on in a new epoch.
 fn rest(world: &mut World, press: &Machine, first: u64, until: u64, reason: ResealReason) -> Agent {
     let mut again = Agent::new("press", Stream::Samples, 77);
     world.greet(&again, 0);
@@ -72,7 +72,7 @@ fn what_a_ring_has_in_files_that_are_free_again_and_was_sealed_again_has_come() 
         certified_by(&world.end(), About::Source(source("press")), seconds(0, 50), means).unwrap()
     };
     assert!(certificate(50).complete, "{}", text::text(&certificate(50)));
-    // The control: one event of it has not come under the new epoch either.
+    // The control: one of its events has not come under the new epoch either.
     assert!(says(&certificate(49).open, "sequences 30 up to 50 are in the ring log, and have not come"));
 }
 
@@ -83,7 +83,7 @@ fn what_another_life_had_accepted_is_open_from_its_last_statement_on() {
     press.works(&mut world, 30);
     press.beats(&mut world, 30);
     press.works(&mut world, 10);
-    // Its directory was put back to what it was at 25; what it has accepted since comes in another epoch.
+    // Its directory was restored to its state at 25; the events that it has accepted since come in a new epoch.
     rest(&mut world, &press, 25, 60, ResealReason::Diverged);
     let mut second = Machine::new("press", 9);
     second.greet(&mut world);
@@ -196,7 +196,7 @@ fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_att
         assert_eq!(certificate.log.keys.len(), 3);
     }
     assert_eq!(by(96, &entries).verdict, Verdict::Refuted, "the control: a key of another log");
-    // Who has the key before, and has cut off what the newest one attests, proves nothing by it.
+    // A thief of the previous key, who has cut off the part that the newest key attests, gets nothing accepted by it.
     let newest = identity(97).public_key();
     let is_its = |event: &Event<'_>| match event.body {
         Body::LifeCycle(LifeCycle::Attested { attestation }) => {
@@ -211,7 +211,7 @@ fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_att
     let first = entries.iter().position(attests).unwrap();
     let certificate = by(97, &entries[..first]);
     assert!(says(&certificate.open, "bound by no attestation of that one yet"), "{}", text::text(&certificate));
-    // Nor by what he changes of the time before.
+    // Nor by changing the time before.
     let mut changed = entries.clone();
     changed.remove(samples_of(&entries, "press")[0]);
     assert_eq!(by(97, &changed).verdict, Verdict::Refuted);
@@ -223,7 +223,7 @@ fn a_heartbeat_waits_for_the_history_that_it_speaks_of() {
     press.greet(&mut world);
     press.works(&mut world, 20);
     press.works(&mut world, 10);
-    // A copy of its machine went on from 20 on its own; what it has accepted since is still in its ring.
+    // A copy of its machine continued from 20 on its own; the events accepted since are still in its ring.
     let mut twin = Machine { samples: Agent::new("press", Stream::Samples, 1), ..Machine::new("press", 8) };
     for count in [20, 4, 6] {
         twin.samples.samples(count);
@@ -232,7 +232,7 @@ fn a_heartbeat_waits_for_the_history_that_it_speaks_of() {
     twin.beats(&mut world, 40);
     let certificate = at(&mut world, 0, 35);
     assert!(says(&certificate.open, "sequences 29 up to 30 were accepted and have not come"), "{:?}", certificate.open);
-    // The control: the same of its own.
+    // The control: the same with a heartbeat of the machine itself.
     press.beats(&mut world, 40);
     assert!(at(&mut world, 0, 20).lanes.iter().all(|lane| lane.ranges.iter().all(|range| range.fate == Fate::Present)));
     let (mut world, mut press) = (World::new(), Machine::new("press", 1));
@@ -282,7 +282,7 @@ fn a_hole_that_was_filled_behind_its_successors_is_whole() {
     assert_eq!(filled(&|_| None).0.causes, [Cause::Missing], "the control");
     let (certificate, mut entries) = filled(&Some);
     assert!(certificate.complete, "{}", text::text(&certificate));
-    // Nothing else can lie there, and it cannot lie there twice.
+    // The entry cannot be replaced there, and cannot occur there twice.
     let twice = entries[samples_of(&entries, "press")[2]].clone();
     entries.push(twice);
     assert!(says(&of_press(&entries).refuted, "its sequences are there already"));

@@ -1,4 +1,4 @@
-//! What retention has removed.
+//! Certificates after retention has removed events.
 
 use afferent_protocol::checksum::crc32c;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::*;
 use crate::core::{Removal, Removed};
 use crate::log::Doubt;
 
-/// As [`history`], and then retention says that it empties all samples.
+/// As [`history`]; then retention declares that it empties all samples.
 fn emptied_history() -> Vec<Entry> {
     let mut world = lived(KEY, &["press", "lathe"]);
     let now = clock(world.seconds + 10);
@@ -65,7 +65,7 @@ fn samples_that_retention_has_removed_are_named_and_the_certificate_is_not_compl
 fn samples_that_are_gone_and_that_retention_was_not_to_remove_refute() {
     let mut entries = history();
     let lathe = samples_of(&entries, "lathe");
-    // Of whomever the certificate is about.
+    // Whatever the subject of the certificate is.
     empty(&mut entries, lathe[3]);
     assert_eq!(of_press(&entries).verdict, Verdict::Refuted);
     let mut said = emptied_history();
@@ -85,7 +85,7 @@ fn a_span_that_signed_batches_part_from_what_was_removed_is_complete() {
     assert_eq!(lane_of_samples(&certificate(26, 40)), [(25, 40, Fate::Present)]);
     assert_eq!(certificate(10, 40).causes, [Cause::Removed]);
     assert_eq!(lane_of_samples(&certificate(10, 40)), [(10, 20, Fate::Removed), (20, 40, Fate::Present)]);
-    // Nobody can prove any more that the batch before did not reach into it.
+    // No signature shows any more that the batch before did not reach into it.
     assert_eq!(certificate(20, 40).causes, [Cause::Removed]);
 }
 
@@ -96,7 +96,7 @@ proptest! {
         times in prop::collection::vec((0_i64..200, 0_i64..200), 12),
     ) {
         let mut forged = emptied_history();
-        // Of those within the span at least one.
+        // At least one of the batches within the span.
         let which = which | 1;
         for (nth, at) in samples_of(&forged, "press").into_iter().enumerate() {
             if which >> nth & 1 == 1 {
@@ -118,7 +118,7 @@ proptest! {
         at in any::<prop::sample::Index>(), byte in 256..288_usize, flip in 1..=255_u8
     ) {
         let mut forged = emptied_history();
-        // Of another agent only its signature is looked at, and that refutes it as well.
+        // Of a different agent only the signature is checked, and it refutes the log as well.
         let samples = [samples_of(&forged, "press"), samples_of(&forged, "lathe")].concat();
         let at = samples[at.index(samples.len())];
         empty(&mut forged, at);
@@ -132,12 +132,12 @@ proptest! {
 #[test]
 fn no_edit_of_an_emptied_batch_takes_it_out_of_its_lane_unseen() {
     let entries = emptied_history();
-    // Those within the span; what happens to later ones is no matter of this certificate.
+    // Batches within the span; changes of later ones do not concern this certificate.
     let samples = samples_of(&entries, "press");
     for (nth, at) in samples[..6].iter().enumerate() {
         let mut forged = entries.clone();
         empty(&mut forged, *at);
-        // Another epoch, another name, other sequences.
+        // A different epoch, name and sequences.
         for (place, with) in [(96, &[9][..]), (185, b"xress"), (88, &[200])] {
             let mut forged = forged.clone();
             edit(&mut forged[*at].2, place, with);

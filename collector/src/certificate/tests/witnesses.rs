@@ -1,4 +1,4 @@
-//! Who has the collector's key can rewrite its log: what was kept elsewhere tells.
+//! A thief of the collector's key can rewrite its log: evidence kept outside shows it.
 
 use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use super::*;
 use crate::log::Witnesses;
 use crate::log::records::Decoder;
 
-/// The attestations of a log, as agents and operators keep them.
+/// The attestations of a log, in the form that agents and operators keep.
 fn kept(entries: &[Entry]) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, _, bytes, _) in entries {
@@ -87,7 +87,7 @@ fn a_ring_that_holds_what_was_acknowledged_refutes_a_log_without_it() {
         certified_by(entries, About::Source(source("press")), span(), Means { rings, ..by_key() }).unwrap()
     };
     assert!(with_ring(&real, 60, &batches).complete);
-    // The machine never reached this log; its ring says that it has.
+    // The machine never reached this log; its ring claims that it has.
     let mut more = Agent::new("press", Stream::Samples, 1);
     (0..12).for_each(|_| drop(more.samples(5)));
     let unsent = [batches.clone(), vec![more.samples(5)]].concat();
@@ -96,7 +96,7 @@ fn a_ring_that_holds_what_was_acknowledged_refutes_a_log_without_it() {
     assert!(says(&certificate.open, "sequences 60 up to 65 are in the ring log, and have not come"));
     let certificate = with_ring(&real, 65, &unsent);
     assert!(says(&certificate.refuted, "were acknowledged, and are not in the log"), "{certificate:?}");
-    // Another history under the same sequences.
+    // A different history under the same sequences.
     let mut other = Agent::new("press", Stream::Samples, 1);
     let others = [other.samples(7), other.samples(7)];
     assert!(says(&with_ring(&real, 60, &others).refuted, "are others in the ring log"));
@@ -117,15 +117,17 @@ fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_wha
         rings.read(&ring_of(batches, acked_end)).unwrap();
         certified_by(&real, About::Source(source("press")), span(), Means { rings, ..by_key() }).unwrap()
     };
-    // Whoever has the collector's key can pin another key for a name; the agent's own ring has what it really sent.
+    // A thief of the collector's key can pin a different key for a name; the agent's ring has the events that it really
+    // sent.
     let certificate = with_ring(60, &under_key(55, 12));
     assert_eq!(certificate.verdict, Verdict::Refuted);
     assert!(says(&certificate.refuted, "under another key than the log names for press"), "{certificate:?}");
-    // An agent that has lost its key refutes nobody: what it holds has not come, and the certificate says what brings it.
+    // An agent that has lost its key refutes no log: its events have not come, and the certificate says how to get
+    // them.
     let certificate = with_ring(0, &under_key(55, 12));
     assert_eq!((certificate.verdict, &certificate.causes[..]), (Verdict::Incomplete, &[Cause::Open][..]));
     assert!(says(&certificate.open, "`agents replace press --key KEY --why …`"), "{:?}", certificate.open);
-    // The control: under the key that the log names it is what the log has.
+    // The control: under the key that the log names, the ring has the events of the log.
     let own_key = Agent::new("press", Stream::Samples, 1).identity.public_key();
     let seed = (0..=255).find(|seed| identity(*seed).public_key() == own_key).unwrap();
     assert!(with_ring(60, &under_key(seed, 12)).complete);
@@ -135,7 +137,7 @@ fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_wha
 fn a_log_of_which_nothing_counts_is_not_sound() {
     let disk = log_of(&history());
     assert!(verify::verify(&disk, &source("collector")).unwrap().is_sound(), "the control");
-    // A later, empty segment that begins at the first offset: nothing before it counts.
+    // A later, empty segment that begins at the first offset: no earlier entry counts.
     let name = disk.names().into_iter().find(|name| name.ends_with(".seg")).unwrap();
     let bytes = disk.bytes(&name);
     let afferent_protocol::segment::Head::Present { header, .. } =
@@ -159,7 +161,7 @@ proptest! {
     }
 }
 
-/// The same attestation, of another partition, signed by the same key.
+/// The same attestation, of a different partition, signed with the same key.
 fn of_partition(line: &str, partition: u32) -> String {
     let bytes: [u8; ATTESTATION_LEN] = afferent_host::hex::decode_array(line).unwrap();
     let attestation = Attestation::read(&bytes).unwrap().verify().unwrap();

@@ -1,7 +1,7 @@
-//! What is kept of one condition of a subject.
+//! The state of one condition of a subject.
 //!
-//! Reports stand in their order, wherever they stood in the log. The alarm is what they end with: the last raise, those
-//! before it back to a clear, and the clears after it. One raise is enough; the others repeat it.
+//! Reports are sorted by their order, whatever their offsets are. The alarm is the end of the list: the last raise,
+//! those before it back to a clear, and the clears after it. One raise is enough; the others repeat it.
 
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ struct Report {
     is_corrected: bool,
 }
 
-/// Whether an alarm is put aside.
+/// Whether an alarm is shelved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Shelf {
     No,
@@ -31,46 +31,46 @@ pub(super) enum Shelf {
 /// A condition of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Condition {
-    /// In their order, and not all of them when there were many: see [`Condition::compact`].
+    /// Sorted; not complete if there were many: see [`Condition::compact`].
     reports: Vec<Report>,
-    /// Of the latest raise.
+    /// Priority of the latest raise.
     priority: u16,
     message: String,
-    /// The latest acknowledgement by the machine, or the latest raise that somebody acknowledged.
+    /// The latest acknowledgement by the machine, or the latest raise that a person acknowledged.
     acknowledged: Option<Order>,
-    /// The latest word on whether it is shelved.
+    /// The latest shelving or unshelving.
     shelf: Option<(Order, Shelf)>,
-    /// The latest of the reports that were let go of.
+    /// The latest report that was dropped.
     cut: Option<Order>,
-    /// The sources that report it and have room for it, in their order.
+    /// The sources that report the condition and have room for it, sorted.
     claims: Vec<SourceId>,
 }
 
-/// An alarm as its reports have it.
+/// An alarm as its reports define it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Alarm<'c> {
     pub stage: Stage,
     pub priority: u16,
     pub message: &'c str,
-    /// Of the first raise after the last clear before it.
+    /// Offset of the first raise after the last clear before it.
     pub offset: Offset,
     pub raised: Timestamp,
     pub is_corrected: bool,
-    /// The time of the last raise, which says the same as the first one.
+    /// The time of the last raise, which repeats the first one.
     pub repeated: Timestamp,
 }
 
-/// What became of the alarm that an event raised.
+/// The relation of a raise to its condition's alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is the last one of its condition.
+    /// The raise belongs to the current alarm.
     Last,
-    /// Another one of its condition came after it: the one that this event raised first.
+    /// A later alarm of the condition was raised by the event at this offset.
     Followed(Offset),
 }
 
 impl Condition {
-    /// A source reports it; whether it did not before.
+    /// Adds a source that reports the condition; returns whether it is new.
     pub fn claim(&mut self, source: SourceId) -> bool {
         match self.claims.binary_search(&source) {
             Ok(_) => false,
@@ -81,18 +81,18 @@ impl Condition {
         }
     }
 
-    /// A source has no room for it; whether another one has.
+    /// Removes a source that has no room for the condition; returns whether a source is left.
     pub fn release(&mut self, source: SourceId) -> bool {
         self.claims.retain(|known| *known != source);
         !self.claims.is_empty()
     }
 
-    /// The sources that report it and have room for it.
+    /// The sources that report the condition and have room for it.
     pub fn claims(&self) -> &[SourceId] {
         &self.claims
     }
 
-    /// Takes a raise. Whether what was let go of may have changed what it means.
+    /// Adds a raise; returns whether dropped reports may have changed its meaning.
     pub fn raise(&mut self, seen: &Seen<'_>, priority: u16, message: impl FnOnce() -> String) -> bool {
         let order = seen.order();
         let is_latest = self.reports.iter().rev().find(|report| report.raised.is_some());
@@ -102,7 +102,7 @@ impl Condition {
         self.report(seen, Some(seen.offset.get()))
     }
 
-    /// Takes a clear. Whether what was let go of may have changed what it means.
+    /// Adds a clear; returns whether dropped reports may have changed its meaning.
     pub fn clear(&mut self, seen: &Seen<'_>) -> bool {
         self.report(seen, None)
     }
@@ -119,7 +119,7 @@ impl Condition {
         is_late
     }
 
-    /// Lets go of the oldest report that says what both its neighbours say, or else of the oldest one.
+    /// Drops the oldest report that is equal to both its neighbours, or else the oldest one.
     fn compact(&mut self) {
         let is_raise = |report: &Report| report.raised.is_some();
         let same =
@@ -131,21 +131,21 @@ impl Condition {
         }
     }
 
-    /// The machine says that somebody has seen it.
+    /// Acknowledges the alarm by an event of the machine.
     pub fn acknowledge(&mut self, at: Order) {
         if self.acknowledged.as_ref().is_none_or(|known| *known < at) {
             self.acknowledged = Some(at);
         }
     }
 
-    /// Somebody has seen the alarm that this event raised. That is about this alarm, whatever the time.
+    /// Acknowledges the alarm that this event raised, at whatever time.
     pub fn acknowledge_raise(&mut self, offset: Offset) {
         if let Some(report) = self.reports.iter().find(|report| report.raised == Some(offset.get())) {
             self.acknowledge(report.at);
         }
     }
 
-    /// Shelves it, or takes it from the shelf. That is about the condition, however often it is raised meanwhile.
+    /// Shelves or unshelves the condition, however often it is raised meanwhile.
     pub fn shelve(&mut self, at: Order, shelf: Shelf) {
         if self.shelf.as_ref().is_none_or(|(known, _)| *known <= at) {
             self.shelf = Some((at, shelf));
@@ -179,7 +179,7 @@ impl Condition {
         })
     }
 
-    /// What became of the alarm that the event at this offset raised; `None` when it raised none that is known here.
+    /// The fate of the alarm that the event at this offset raised; `None` when no such raise is kept.
     pub fn fate(&self, offset: Offset) -> Option<Fate> {
         let at = self.reports.iter().position(|report| report.raised == Some(offset.get()))?;
         let (first, _) = self.last_raises()?;
@@ -187,14 +187,14 @@ impl Condition {
         Some(if at >= first { Fate::Last } else { Fate::Followed(Offset::new(follower)) })
     }
 
-    /// The latest time that anything of it has.
+    /// The latest time of a report, an acknowledgement or a shelving.
     pub fn last_word(&self) -> Option<Timestamp> {
         let reported = self.reports.last().map(|report| report.at.time);
         let shelved = self.shelf.as_ref().map(|(at, _)| at.time);
         reported.max(shelved).max(self.acknowledged.as_ref().map(|at| at.time))
     }
 
-    /// The first and the last of the raises without a clear between them that come last.
+    /// Indexes of the first and the last raise of the last run of raises without a clear between them.
     fn last_raises(&self) -> Option<(usize, usize)> {
         let last = self.reports.iter().rposition(|report| report.raised.is_some())?;
         let before = self.reports[..last].iter().rposition(|report| report.raised.is_none());

@@ -1,4 +1,4 @@
-//! The model against a naive one: all events of a condition sorted, and then looked at one after the other.
+//! The model against a naive one, which sorts all events of a condition and folds them one after the other.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use AlarmTransition::{Acknowledged, Cleared, Raised, Shelved, Unshelved};
 const CASES: u64 = 2500;
 const SUBJECTS: [&str; 3] = ["88-C/belt", "88-C/oil", "77-A"];
 const CONDITIONS: [&str; 2] = ["hot", "slip"];
-/// The last one is the collector, through which people speak.
+/// The last one is the collector, through which people act.
 const SOURCES: [&str; 3] = ["press-88", "gateway", "collector"];
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ struct Made {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Machine(AlarmTransition, u16),
-    /// Of the event with the entry's `of`; `until` as a second.
+    /// An action of a person about the event with the entry's `of`; `until` as a second.
     Person(Action, Option<usize>),
 }
 
@@ -62,7 +62,7 @@ fn made(numbers: &mut Numbers) -> Vec<Made> {
     all
 }
 
-/// What is told of a condition: its state, the number of the event that raised it, when, when again, and its priority.
+/// The output for a condition: its state, the number of the event that raised it, the two times, and its priority.
 type Told = BTreeMap<(String, String), (String, usize, Value, Value, u64)>;
 
 fn by_model(arrival: &[Made], heads: &[afferent_protocol::batch::Header], at: Timestamp) -> Told {
@@ -103,7 +103,7 @@ fn by_model(arrival: &[Made], heads: &[afferent_protocol::batch::Header], at: Ti
     view["active"].as_array().unwrap().iter().map(told).collect()
 }
 
-/// What the events say when they are looked at in this order.
+/// The naive fold of the events in this order.
 fn by_looking(all: &[Made], at: Timestamp) -> Told {
     let place = |number: usize| all.iter().find(|made| made.entry.number == number).unwrap();
     let mut told = Told::new();
@@ -128,7 +128,7 @@ fn by_looking(all: &[Made], at: Timestamp) -> Told {
         let acknowledges = |made: &&Made| matches!(made.what, What::Person(Action::Acknowledge, _));
         let acknowledged = all.iter().filter(acknowledges).filter_map(named);
         is_seen |= acknowledged.into_iter().any(|of| alarm.iter().any(|entry| entry.number == of));
-        // What people say has the time at which the collector got it.
+        // Actions of people have their ingest time.
         let mut shelf = Vec::new();
         for made in all {
             let entry = &made.entry;
@@ -172,14 +172,14 @@ fn what_is_told_of_alarms_is_a_function_of_the_set_of_events() {
             numbers.shuffle(&mut arrival);
             behind_what_they_name(&mut arrival, |made| &made.entry);
             assert_eq!(by_model(&arrival, &heads, at), right, "seed {seed}: {arrival:#?}");
-            // The control: whoever looks at events as they come is told something else.
+            // The control: a fold of events in the order of arrival gives a different output.
             differs_by_arrival += u64::from(by_looking(&arrival, at) != right);
         }
     }
     assert!(differs_by_arrival > CASES, "the order of arrival hardly mattered: {differs_by_arrival}");
 }
 
-/// A time that a clock may show, in seconds.
+/// A plausible time, in seconds.
 const BASE: i64 = 1_700_000_000;
 
 /// An alarm that the stranger made up: its name, its priority, and when it was raised.
@@ -194,7 +194,7 @@ fn when_all_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_wha
     use super::super::testing::{Log, Told, alarm, at};
     let mut numbers = Numbers(7);
     let noise = made_up(&mut numbers);
-    // Ours are of the least priority, and older than all others.
+    // Our alarms have the least priority and are older than all others.
     let ours: Vec<String> = (0..300).map(|number| format!("o{number}")).collect();
     let event = |name, priority, second, source| {
         let event = alarm(second, "88-C", name, Raised);
@@ -227,7 +227,7 @@ fn when_all_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_wha
                 .is_some_and(|shortage| shortage.lasts(at(BASE + 9060)) && !shortage.lasts(at(BASE + 9061)))
         );
     }
-    // The control: by priority and age alone none of ours would be there.
+    // The control: by priority and age alone none of our alarms would be kept.
     let least = noise.iter().map(|(_, priority, second)| (*priority, *second)).min().unwrap();
     assert!(least > (1, BASE + 10) && noise.len() > MODEL_ALARMS_MAX);
 }

@@ -1,4 +1,4 @@
-//! Which conditions are kept when there are too many: of each source those that matter most, as many as its share has.
+//! Which conditions are kept when there are too many: of each source the most important ones, as many as its share has.
 //!
 //! The share is the greatest one for which the conditions of all sources have room, and at most
 //! [`MODEL_ALARMS_OF_ONE_MAX`]. Once all is full it only becomes smaller, until half of the room is free again.
@@ -11,10 +11,10 @@ use super::condition::Condition;
 use super::{AlarmsState, Key, Weight};
 use crate::limits::{MODEL_ALARM_HORIZON_US, MODEL_ALARMS_BEYOND_MAX, MODEL_ALARMS_MAX, MODEL_ALARMS_OF_ONE_MAX};
 
-/// How many conditions each source reports.
+/// Number of conditions that each source reports.
 pub(super) type Counts = BTreeMap<SourceId, usize>;
 
-/// The size of a share when sources want so many, and had `share` before.
+/// The size of a share when sources want these numbers; the share before was `share`.
 pub(super) fn share_of(counts: &Counts, share: usize) -> usize {
     let total: usize = counts.values().sum();
     if total <= MODEL_ALARMS_MAX / 2 {
@@ -23,8 +23,7 @@ pub(super) fn share_of(counts: &Counts, share: usize) -> usize {
     share.min(equal_share(counts.values().copied().collect(), MODEL_ALARMS_MAX)).min(MODEL_ALARMS_OF_ONE_MAX)
 }
 
-/// The greatest share for which all of these have room: each has as many as it wants, or as many as any other. At least
-/// one.
+/// The greatest share for which all have room: each has as many as it wants, or as many as every other. At least one.
 fn equal_share(mut wanted: Vec<usize>, room: usize) -> usize {
     wanted.sort_unstable();
     let (mut left, mut sources) = (room, wanted.len());
@@ -38,7 +37,7 @@ fn equal_share(mut wanted: Vec<usize>, room: usize) -> usize {
     room
 }
 
-/// How many conditions of these each source reports.
+/// Number of these conditions that each source reports.
 pub(super) fn counts_of<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Counts {
     let mut counts = Counts::new();
     for source in conditions.flat_map(|condition| condition.claims()) {
@@ -47,8 +46,8 @@ pub(super) fn counts_of<'c>(conditions: impl Iterator<Item = &'c Condition>) -> 
     counts
 }
 
-/// Parts conditions, the most important ones first, into those that have room in the share of any of their sources, and
-/// the others.
+/// Splits conditions, given the most important first, into those that have room in the share of one of their sources,
+/// and the rest.
 pub(super) fn parted<'c>(
     conditions: Vec<(&'c Key, &'c Condition)>,
     share: usize,
@@ -68,13 +67,14 @@ pub(super) fn parted<'c>(
 }
 
 impl AlarmsState {
-    /// Whether there is more than may stay.
+    /// Whether there are more conditions than may stay.
     pub(super) fn is_crowded(&self, of_source: usize, all: usize) -> bool {
         all >= MODEL_ALARMS_MAX + MODEL_ALARMS_BEYOND_MAX
             || of_source >= MODEL_ALARMS_OF_ONE_MAX + MODEL_ALARMS_BEYOND_MAX
     }
 
-    /// Lets go of what matters least, until every source is within its share. Much at once: it costs little an event.
+    /// Drops the least important conditions until every source is within its share. It drops many at once, so that an
+    /// event costs little.
     pub(super) fn make_room(&mut self, ingest: Timestamp) {
         let horizon = Timestamp::clamped(self.latest.micros().saturating_sub(MODEL_ALARM_HORIZON_US));
         let mut gone = self.beyond_horizon(horizon);
@@ -105,7 +105,8 @@ impl AlarmsState {
         left.drain(..).for_each(|(source, weight, key)| self.let_go(source, weight, &key, ingest));
     }
 
-    /// What is over for so long that no late raises are to be expected, when all is full: the oldest first.
+    /// The conditions that have been over for so long that late raises are not expected, when the table is full: the
+    /// oldest first.
     fn beyond_horizon(&self, horizon: Timestamp) -> Vec<(SourceId, Weight, Key)> {
         let all: usize = self.conditions.values().map(|condition| condition.claims().len()).sum();
         if all <= MODEL_ALARMS_MAX {

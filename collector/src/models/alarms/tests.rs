@@ -74,10 +74,10 @@ fn a_raise_that_only_repeats_is_no_new_alarm() {
         (&json!("acked_active"), &json!("0"), &json!(700))
     );
     assert_eq!((&told["raised"], &told["repeated"]), (&time(at(10)), &time(at(20))));
-    // One that names a repeated raise is about the same alarm.
+    // An amendment that names a repeated raise is about the same alarm.
     let log = [belt(10, Raised), belt(20, Raised), acknowledge(r#"{"of":"1","action":"acknowledge"}"#)];
     assert_eq!(states(&Log::of(&log), 30), ["acked_active"]);
-    // After a clear in between it is a new one, though the clear came last.
+    // After a clear in between it is a new alarm, though the clear came last.
     let log = [&log[..], &[belt(15, Cleared)]].concat();
     assert_eq!(view(&Log::of(&log), 30)["active"][0]["offset"], "1");
     let log =
@@ -147,7 +147,7 @@ fn of_many_reports_of_a_condition_those_that_only_repeat_go() {
     events.extend((0..500).map(|second| belt(1000 + second, Cleared)));
     let told = view(&Log::of(&events), 2000);
     assert_eq!((&told["active"][0]["offset"], &told["active"][0]["state"]), (&json!("0"), &json!("unacked_cleared")));
-    // A clear from between those that went is taken, counted and named.
+    // A clear from between dropped reports is applied, counted and listed.
     events.push(belt(101, Cleared));
     assert_eq!(view(&Log::of(&events), 2000)["late"], 1);
 }

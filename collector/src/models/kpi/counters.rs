@@ -12,7 +12,7 @@ use super::super::track::Late;
 use super::super::{Seen, time};
 use crate::limits::{MODEL_COUNTER_BYTES_MAX, MODEL_COUNTERS_MAX};
 
-/// What a counter counts.
+/// The quantity of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Counts {
     Produced,
@@ -27,13 +27,12 @@ pub(super) struct Counters {
     refused: u64,
 }
 
-/// What was counted in a span.
+/// The quantities of a span.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Quantities {
     pub produced: Option<f64>,
     pub good: Option<f64>,
-    /// Whether there are counters whose values are not kept back to where the span begins: what they count is not known
-    /// then.
+    /// Whether values of a counter are not kept back to the beginning of the span: its quantity is unknown then.
     pub is_beyond: bool,
 }
 
@@ -61,7 +60,7 @@ impl Counters {
     }
 
     pub fn quantities(&self, span: Span) -> Quantities {
-        // With one of them unknown the sum is.
+        // If one of them is unknown, so is the sum.
         let grown = |what: Counts| -> Option<Option<f64>> {
             let of = self.counters.values().filter(|(counts, _)| *counts == what);
             let all: Option<Vec<f64>> = of.map(|(_, counter)| counter.grown(span)).collect();
@@ -72,7 +71,7 @@ impl Counters {
         Quantities { produced: produced.flatten(), good: good.flatten(), is_beyond }
     }
 
-    /// How far back late values still find their place, and what came too late.
+    /// Adds how far back late values are sorted in, and the values that came too late.
     pub fn put(&self, to: &mut Map<String, Value>) {
         let horizons = self.counters.values().filter_map(|(_, counter)| counter.horizon());
         let mut counters = Map::new();

@@ -1,8 +1,8 @@
-//! How much of an asked span the reports of a machine cover, and what they sum up to there.
+//! How much of a span the reports of a machine cover, and their sums.
 //!
-//! Sums up to a moment are taken from all that happened before it. Those of a span are the difference between the two
-//! at its ends, so that spans add up. They are known from the machine's beginning and from where its reports are kept
-//! in order; in between only as part of the sum of all.
+//! Sums up to a moment include all events before it. Those of a span are the difference between the two at its ends, so
+//! that spans add up. They are known at the machine's beginning and from the time on from which its reports are kept in
+//! order; in between they are only part of the sum of all.
 
 use afferent_protocol::ids::Timestamp;
 
@@ -10,30 +10,30 @@ use super::super::span::Span;
 use super::super::timeline::{Sums, Timeline, Totals};
 use super::super::track::Track;
 
-/// What is covered.
+/// The covered part of a span.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Covered {
-    /// From when until when, and what it sums up to; `None` where nothing is.
+    /// Begin, end and sums; `None` if no time is covered.
     pub sums: Option<(Timestamp, Timestamp, Sums)>,
-    /// Why it begins later than asked.
+    /// Why it begins later than the span.
     pub begins_late: Option<&'static str>,
-    /// Why it ends earlier than asked.
+    /// Why it ends earlier than the span.
     pub ends_early: Option<&'static str>,
-    /// Of which span quantities are counted beside it.
+    /// The span whose quantities are counted beside it.
     pub quantities: Span,
 }
 
 /// The machine has reported no state.
 const NO_REPORT: &str = "no_report";
-/// Its first report came later.
+/// The machine's first report came later.
 const FIRST_REPORT: &str = "first_report";
-/// What was before is kept only as part of the sum of all.
+/// Earlier reports are kept only in the sum of all.
 pub(super) const HORIZON: &str = "horizon";
-/// It was not heard any more.
+/// The machine was not heard any more.
 const LAST_WORD: &str = "last_word";
 
 impl Covered {
-    /// What is covered of a span. `walk` folds the reports of before a time, or all.
+    /// The covered part of a span. `walk` folds the reports before a time, or all.
     pub fn of(track: &Track<Timeline>, span: Span, walk: &dyn Fn(Option<Timestamp>) -> Timeline) -> Self {
         let all = walk(None);
         let Some(begun) = all.begun() else {
@@ -42,7 +42,7 @@ impl Covered {
         };
         let last = track.last_word().max(begun);
         let kept_from = track.kept_from();
-        // Nothing was before the beginning: sums from there are those of all.
+        // The machine has no earlier reports: sums from its beginning are those of all.
         let asked_from = span.from.filter(|from| *from > begun);
         let from = asked_from.map(|from| kept_from.map_or(from, |kept| from.max(kept)));
         let begins_late = match (span.from, from) {

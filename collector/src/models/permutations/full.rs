@@ -1,5 +1,6 @@
-//! When all is full, and a stranger reports about more machines than there is room for: what the others report is told
-//! as if the stranger was not there, and which of the stranger's machines are kept is known from the set of its events.
+//! All tables are full, and a stranger reports about more machines than there is room for: the reports of the other
+//! sources are shown as if the stranger did not exist, and the set of its events determines which of its machines are
+//! kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +20,10 @@ const SIZE: Size = Size { count_max: 8, of_one_max: 5 };
 const STRANGER: &str = "stranger";
 const NAMES: [&str; 10] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"];
 const HOUR_S: i64 = 3600;
-/// Who reports in the test of last values.
+/// The sources in the test of last values.
 const ALL: [&str; 3] = ["press-88", "gateway", STRANGER];
 
-/// An event of the stranger: about which name, when, and how serious it is (0 to 2).
+/// An event of the stranger: its name, time, and severity (0 to 2).
 #[derive(Clone, Copy, Debug)]
 struct Noise {
     name: usize,
@@ -48,7 +49,7 @@ impl Noise {
         }
     }
 
-    /// What weighs most is most.
+    /// The weight: the heaviest compares as greatest.
     fn weight(&self) -> (u64, i64, u64) {
         (self.kind, self.time() / HOUR_S, lot(NAMES[self.name]))
     }
@@ -87,7 +88,7 @@ fn sized(name: &str, settings: &str) -> Box<dyn AnyModel> {
     }
 }
 
-/// Only what is of these machines.
+/// Only the members of these machines.
 fn of_machines(told: Value, machines: &BTreeSet<&str>) -> Value {
     match told {
         Value::Array(episodes) => {
@@ -119,7 +120,7 @@ fn check(ours: &[Plain], noise: &[Noise], order: &[usize]) -> Result<u32, TestCa
         let names: BTreeSet<&str> = view["machines"].as_object().unwrap().keys().map(String::as_str).collect();
         let strangers: BTreeSet<&str> = names.difference(&machines).copied().collect();
         prop_assert_eq!(&strangers, &kept(name, ours, noise), "{}", name);
-        // The control: with room for those that come first, one of ours would not be there.
+        // The control: with room for the first machines, one of ours would be dropped.
         let mut first: Vec<&str> = Vec::new();
         for place in order {
             let name = ours.get(*place).map_or_else(|| NAMES[noise[*place - ours.len()].name], Plain::machine);
@@ -140,7 +141,7 @@ fn what_a_stranger_makes_up_changes_nothing_that_is_told_of_others() {
         let mut order: Vec<usize> = (0..events.len() + noise.len()).collect();
         (1..order.len()).rev().for_each(|at| order.swap(at, rng.random_range(0..=at)));
         if rng.random_range(0..2) == 0 {
-            // The stranger is there before everybody else.
+            // The stranger sends before all others.
             order.sort_by_key(|at| *at < events.len());
         }
         (events, noise, order)
@@ -168,7 +169,7 @@ fn last_values_are_a_function_of_the_set_of_samples_also_when_all_is_full() {
         let mut numbers = Numbers(seed);
         let mut made = |number: usize| {
             let source = numbers.below(3);
-            // All of them report about some names, and the stranger about all.
+            // Each of them reports about some names, and the stranger about all.
             let names = if source == 2 { NAMES.len() } else { 2 };
             let time = second(3600 * numbers.below(4) + numbers.below(9));
             let subject = NAMES[numbers.below(names)];
@@ -195,7 +196,7 @@ fn last_values_are_a_function_of_the_set_of_samples_also_when_all_is_full() {
     assert!(full > 2500 && by_arrival > 1000, "{full} were full, and in {by_arrival} the first ones are others");
 }
 
-/// Of each source the names that it reported last, by hour and then by lot; of each name the last value of those.
+/// Of each source the last reported names, by hour and then by lot; of each name the last value of those.
 fn naive_last(all: &[Entry], room: Size) -> BTreeMap<&'static str, u64> {
     let mut by_source: BTreeMap<usize, BTreeMap<&str, (i64, u64)>> = BTreeMap::new();
     for entry in all {

@@ -1,12 +1,11 @@
-//! Key figures of spans: they are what a naive fold finds in the span, and those of spans that follow each other add
-//! up.
+//! Key figures of spans: they are those of a naive fold of the span, and those of consecutive spans add up.
 
 use super::*;
 use crate::models::span::Span;
 
 const CASES: u32 = 300;
 
-/// What counters grew by, where the value that shows it is within this time.
+/// The growth of counters, where the value that shows it is within this time.
 fn grown(case: &Case, machine: &str, level: &str, within: &Range<i64>) -> Option<f64> {
     let mut counters: BTreeMap<&str, BTreeMap<i64, u32>> = BTreeMap::new();
     for (offset, event) in case.of(&case.sorted, machine) {
@@ -81,7 +80,7 @@ fn span(within: &Range<i64>) -> Span {
     Span { from: bound(within.start), until: bound(within.end) }
 }
 
-/// Any cut of time into spans; many of them at the times of events.
+/// Any cut of time into spans, many of them at the times of events.
 fn any_cuts() -> impl Strategy<Value = Vec<Range<i64>>> {
     let cut = prop_oneof![2 => (-2_i64..54).prop_map(|step| BEGIN + step * 50), 1 => BEGIN - 100..BEGIN + 2700];
     proptest::collection::btree_set(cut, 1..5).prop_map(|cuts| {
@@ -128,7 +127,7 @@ fn figures_of_spans_are_those_of_a_naive_fold_and_add_up_to_the_whole() {
     assert!(by_overlap_is_wrong.get() > CASES / 4, "{} cases tell the rules apart", by_overlap_is_wrong.get());
 }
 
-/// Breakdowns, and pieces that are counted, one after the other: more than there is room for.
+/// Breakdowns and counted pieces, one after the other: more than there is room for.
 fn long_log() -> Log {
     let texts: Vec<String> = (0..3000).map(|number| format!("{number} {}", "code".repeat(10))).collect();
     let events = (0..).zip(&texts).map(|(number, text): (i64, &String)| {
@@ -136,7 +135,7 @@ fn long_log() -> Log {
         let event = match number % 3 {
             0 => breakdown(second, "88-C/belt", text, ""),
             1 => recovery(second, "88-C/belt", ""),
-            // Of many digits, so that they take room.
+            // Numbers of many digits, so that they take room.
             _ => sample(second, "88-C/st1/produced", number as f64 * 1.000_123),
         };
         Told { source: SOURCES[0], epoch: 1, event, ingest: at(BEGIN + 40_000) }
@@ -163,7 +162,7 @@ fn a_span_that_begins_before_the_horizon_says_so_and_gives_the_figures_from_wher
     assert_eq!((&found["begins_late"], &found["ends_early"]), (&json!("horizon"), &Value::Null));
     let from = found["from"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!((horizon..=horizon + 1).contains(&from.as_second()), "{from}");
-    // What it says is what is so from there on, with nothing forgotten.
+    // Its output holds from there on, with nothing dropped.
     let from = Timestamp::clamped(from.as_microsecond());
     let whole = kept.view_within(at(BEGIN + 40_000), Span { from: Some(from), until: Some(at(until)) });
     let whole = &whole["machines"]["88-C"];
@@ -176,13 +175,13 @@ fn a_span_that_begins_before_the_horizon_says_so_and_gives_the_figures_from_wher
         "the control: there were more where it was asked for"
     );
     assert_eq!((&all["begins_late"], &all["from"]), (&Value::Null, &json!(time(at(asked)))));
-    // Spans that lie before the horizon have no figures at all, and say why.
+    // Spans before the horizon have no figures, and say why.
     let before = of(&*settled, Some(asked), Some(asked + 100));
     assert_eq!(
         (&before["begins_late"], &before["failures"], &before["from"]),
         (&json!("horizon"), &Value::Null, &Value::Null)
     );
-    // Where a span begins with the machine, the sum of all is the whole truth.
+    // Where a span begins with the machine, the sum of all is its sum.
     let begun = of(&*settled, Some(BEGIN - 1000), Some(until));
     assert_eq!(
         (&begun["begins_late"], &begun["failures"]),

@@ -1,4 +1,4 @@
-//! Whether what somebody adds to an event would change anything.
+//! Whether an amendment of an event would change a model.
 
 use afferent_protocol::ids::Offset;
 
@@ -7,8 +7,8 @@ use super::super::{Amendable, BuiltIn};
 use super::Models;
 
 impl Models {
-    /// What the running models make of this action about the event at this offset. [`Amendable::Yes`] from all that have not
-    /// come to that event yet: they will. Blocks.
+    /// Whether the running models accept this action about the event at this offset. [`Amendable::Yes`] from models
+    /// that have not reached that event yet. Blocks.
     pub fn amendable(&self, of: Offset, action: Action) -> Amendable {
         let mut definitions = self.definitions().iter();
         let Some(alarms) = definitions.find(|definition| matches!(definition.of, BuiltIn::Alarms(_))) else {

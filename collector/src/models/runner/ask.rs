@@ -1,4 +1,4 @@
-//! What a model's state is, and was.
+//! A model's state, now and in the past.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
@@ -12,7 +12,7 @@ use super::Models;
 use super::replay::{Cancel, ReplayError, fold_log, start_of};
 use crate::subscribe::{Start, StartError};
 
-/// As of when a state is asked for.
+/// The time or offset of a requested state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AsOf {
     /// Now, by this clock.
@@ -21,72 +21,72 @@ pub enum AsOf {
     First,
     /// Before the event at this offset.
     Offset(Offset),
-    /// Before the event at this place, which must hold in the log.
+    /// Before the event at this place, which must be in the log.
     Place(Place),
     /// Before the first event that was ingested then or later.
     Time(Timestamp),
 }
 
-/// A state.
+/// The state of a model at one offset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StateAt {
-    /// Whose.
+    /// The model.
     pub model: ModelId,
-    /// The first offset that it has not seen.
+    /// The first offset that the state does not include.
     pub offset: Offset,
-    /// As of when, by the collector's clock.
+    /// The time of the state, by the collector's clock.
     pub time: Timestamp,
-    /// From where in the log it counts.
+    /// The first offset that the model counts from.
     pub counts_from: CountedFrom,
-    /// What is known.
+    /// The state for readers.
     pub state: Value,
 }
 
-/// What differs between two models as of the same place.
+/// The differences between two models at one offset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// The first offset that neither has seen.
+    /// The first offset that neither state includes.
     pub offset: Offset,
-    /// As of when, by the collector's clock.
+    /// The time of the states, by the collector's clock.
     pub time: Timestamp,
-    /// From where in the log each of them counts.
+    /// The first offset that each of them counts from.
     pub counts_from: [CountedFrom; 2],
-    /// What differs.
+    /// The figures that differ.
     pub changes: Changes,
 }
 
 /// Why there is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// It was stopped.
+    /// The model was stopped.
     #[error("{model} was {error}")]
     Failed {
-        /// Which one.
+        /// The model.
         model: ModelId,
-        /// Why.
+        /// The error that stopped it.
         error: String,
     },
-    /// It is being made for the first time.
+    /// The model is being made for the first time.
     #[error("{model} is being made from the log: it has seen the events before offset {offset} of {end}")]
     NotReady {
-        /// Which one.
+        /// The model.
         model: ModelId,
-        /// How far it is.
+        /// The offset that it has reached.
         offset: Offset,
-        /// How far the log goes.
+        /// The end of the log.
         end: Offset,
     },
-    /// There is no such place.
+    /// The place does not exist.
     #[error(transparent)]
     Place(#[from] StartError),
-    /// The replay did not come to its end.
+    /// The replay was cancelled or failed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
 
 impl Models {
-    /// The state of a model, with the figures of a span of event time where it has any. Blocks, and replays a part of the
-    /// log for any other place than now.
+    /// The state of a model, with the figures of a span of event time where it has them. Blocks, and replays a part of
+    /// the log for any state but the current one.
     pub fn state(
         &self,
         definition: &Definition,
@@ -96,7 +96,7 @@ impl Models {
     ) -> Result<StateAt, AskError> {
         match as_of {
             AsOf::Now(now) => {
-                // Asked for before the models are locked: who reads the log holds them for every entry.
+                // Read before the models are locked: the log's reader locks them for every entry.
                 let end = self.0.log.kept().end;
                 self.live_state(&self.live(), definition, now, span, end)
             }
@@ -108,7 +108,7 @@ impl Models {
         }
     }
 
-    /// What differs between two models as of the same place. Blocks.
+    /// The differences between two models at one offset. Blocks.
     pub fn diff(
         &self,
         left: &Definition,
@@ -124,7 +124,7 @@ impl Models {
                 (of(left)?, of(right)?)
             }
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
-                // One place for both: the log may grow in between.
+                // One offset for both: the log may grow in between.
                 let (end, at) = self.place(as_of)?;
                 let of = |definition| {
                     let fold = self.replayed(definition, end, cancel)?;
@@ -137,7 +137,7 @@ impl Models {
         Ok(Difference { offset: left.offset, time: left.time, counts_from, changes: diff(&left.state, &right.state) })
     }
 
-    /// The offset of a place, and its time where it was named by it.
+    /// The offset of a request, and its time if the request named a time.
     pub(in super::super) fn place(&self, as_of: AsOf) -> Result<(Offset, Option<Timestamp>), AskError> {
         let log = self.0.log.another();
         let (start, time) = match as_of {
@@ -150,7 +150,7 @@ impl Models {
         Ok((start.resolve(&*log)?, time))
     }
 
-    /// A model that has seen the events before `end`: the nearest snapshot, and a replay from there.
+    /// A model that has applied the events before `end`: the nearest snapshot, and a replay from there.
     pub(in super::super) fn replayed(
         &self,
         definition: &Definition,
@@ -164,7 +164,7 @@ impl Models {
         Ok(fold)
     }
 
-    /// Reads the log from a place of its own.
+    /// A reader of the log.
     pub(in super::super) fn log(&self) -> std::sync::Arc<dyn crate::log::ReadLog> {
         self.0.log.another()
     }

@@ -19,7 +19,7 @@ use crate::turns::Turns;
 /// First wait after the log could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// All models at their newest snapshots: those that are furthest, which follow the log, and the others, to be made again.
+/// All models at their newest snapshots: the furthest ones, which follow the log, and the others, to be rebuilt.
 pub(super) fn load(definitions: &[Definition], store: Option<&Store>, log: &dyn ReadLog) -> (Fold, Vec<Fold>) {
     let end = log.kept().end;
     let mut folds: Vec<Fold> = definitions.iter().map(|definition| start_of(definition, store, log, end)).collect();
@@ -29,7 +29,7 @@ pub(super) fn load(definitions: &[Definition], store: Option<&Store>, log: &dyn 
     (furthest, folds.collect())
 }
 
-/// Folds at the same place become one, so that the log is read once for them.
+/// Joins folds at the same offset, so that the log is read once for them.
 fn join_equals(folds: Vec<Fold>) -> Vec<Fold> {
     let mut joined: Vec<Fold> = Vec::new();
     for fold in folds {
@@ -42,7 +42,7 @@ fn join_equals(folds: Vec<Fold>) -> Vec<Fold> {
 }
 
 impl Models {
-    /// Follows the log until it is told to stop, and saves everything then.
+    /// Follows the log until it is stopped, and saves everything then.
     pub(super) fn follow(&self, mut durable: watch::Receiver<Offset>, runtime: &Handle) {
         let log = self.0.log.another();
         let mut turns = Turns::new(self.0.commits.clone());
@@ -80,7 +80,7 @@ impl Models {
         }
     }
 
-    /// Keeps what the models have no room for where those who ask for it find it.
+    /// Publishes the models' shortages, so that requests need not lock the models.
     fn look_for_shortages(&self) {
         let live = self.live();
         let running = live.members.iter().filter(|member| member.failed.is_none());
@@ -89,26 +89,26 @@ impl Models {
         *locked(&self.0.shortages) = found;
     }
 
-    /// Waits until there is something to do, or to look at.
+    /// Waits for new events, or for the next check.
     async fn wait(&self, durable: &mut watch::Receiver<Offset>) {
         let mut stopping = self.0.stopping.clone();
         tokio::select! {
             () = stopping.requested() => {}
             changed = durable.changed() => if changed.is_err() {
-                // Nothing will come any more: who stops us says so in a moment.
+                // No event will come any more: the stop signal follows soon.
                 tokio::time::sleep(RETRY).await;
             },
-            // What was made again waits to be taken in, and what was seen to be saved.
+            // Checks for rebuilt models to take in and for states to save.
             () = tokio::time::sleep(RETRY) => {}
         }
     }
 
-    /// Folds a part of what is there, so that states are saved on a long way as well.
+    /// Folds a part of the available events, so that states are also saved while catching up.
     fn advance(&self, log: &dyn ReadLog, place: &mut Fold, end: Offset, turns: &mut Turns) -> Result<(), ReplayError> {
         let next = self.live().next();
         let part = Offset::new(end.get().min(next.get().saturating_add(MODEL_SNAPSHOT_EVENTS)));
-        // Decoded beside the models, which leave their place for as long as some events take: so nobody who asks for a
-        // state waits for a part, and no commit for a batch.
+        // Decoded without the lock on the models, which is taken for some events at a time: so a request for a state
+        // does not wait for a whole part, and a commit does not wait for a batch.
         assert_eq!(place.next(), next, "the place goes with the models");
         let stopping = || self.0.stopping.is_requested();
         let outcome = fold_log(log, place, part, &stopping, &mut |place, entry, end| {
@@ -123,7 +123,7 @@ impl Models {
         outcome
     }
 
-    /// What cannot be read is passed by the place alone.
+    /// Skips offsets that cannot be read.
     fn catch_up(&self, reached: Offset) {
         let mut live = self.live();
         if live.next() < reached {
@@ -131,7 +131,7 @@ impl Models {
         }
     }
 
-    /// Takes models in that were made again, once they are at the same place.
+    /// Takes in rebuilt models once they are at the same offset.
     fn take_finished(&self, log: &dyn ReadLog) {
         let finished = std::mem::take(&mut *locked(&self.0.finished));
         for mut fold in finished {
@@ -154,7 +154,7 @@ impl Models {
         }
     }
 
-    /// Saves all models that follow the log. Their states are copied first, so that nobody waits for the disk.
+    /// Saves all models that follow the log. Their states are copied first, so that requests do not wait for the disk.
     fn save_live(&self) {
         let Some(store) = &self.0.store else { return };
         let terms = self.0.log.terms();
@@ -172,7 +172,7 @@ impl Models {
     }
 }
 
-/// Saves a state; one that cannot be saved is no more than a longer start.
+/// Saves a state; a failed save only costs a longer start.
 pub(super) fn save(store: &Store, definition: &Definition, snapshot: &Snapshot) {
     if let Err(error) = store.save(definition, snapshot) {
         tracing::warn!(model = %definition.id, %error, "a model's state cannot be saved");

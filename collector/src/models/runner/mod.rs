@@ -1,9 +1,10 @@
-//! Follows the log with all models, on a thread of its own, and answers what their states are now and were at any place.
+//! Follows the log with all models on a thread of its own, and answers requests for their states, now and at any
+//! offset.
 //!
 //! - `follow`: the thread that follows the log, and saves the states from time to time
-//! - `rebuild`: threads that make one model's state again, beside the running one, and hand it over
-//! - `amendable`: whether what somebody adds to an event would change anything
-//! - `ask`: states as of any place: the nearest snapshot, and a replay up to there
+//! - `rebuild`: threads that rebuild one model's state beside the running one, and hand it over
+//! - `amendable`: whether an amendment of an event would change a model
+//! - `ask`: states at any offset: the nearest snapshot, and a replay up to there
 //!
 //! A reader like all others: the log's writer never waits for it.
 
@@ -34,29 +35,29 @@ use crate::log::ReadLog;
 use crate::supervise::{Part, Supervisor};
 use crate::turns::Commits;
 
-/// What the models need.
+/// The parts that the models need.
 pub struct Settings {
     /// All versions of all models.
     pub definitions: Vec<Definition>,
-    /// The directory of the snapshots; nothing is saved without one.
+    /// The directory of the snapshots; without it states are not saved.
     pub snapshots: Option<PathBuf>,
-    /// Reads the log.
+    /// The reader of the log.
     pub log: Arc<dyn ReadLog>,
     /// The first offset that is not on disk; its changes wake the models.
     pub durable: watch::Receiver<Offset>,
-    /// Ends it.
+    /// Stops the models.
     pub stopping: Stop,
-    /// Watches its threads.
+    /// Watches the models' threads.
     pub supervisor: Supervisor,
-    /// What the models give way to.
+    /// The commits that the models give way to.
     pub commits: Commits,
 }
 
-/// The models of a running collector. Clones are the same.
+/// The models of a running collector. Clones share them.
 #[derive(Clone)]
 pub struct Models(Arc<Shared>);
 
-/// Their threads.
+/// The threads of the models.
 pub struct Threads {
     follower: JoinHandle<()>,
     models: Models,
@@ -73,48 +74,48 @@ struct Shared {
     live: Mutex<Fold>,
     /// Whether they have reached the end once.
     caught_up: AtomicBool,
-    /// What is being made again.
+    /// The models that are being rebuilt.
     rebuilding: Mutex<BTreeMap<ModelId, Arc<Progress>>>,
-    /// What was made again, on its way to the models that follow the log.
+    /// Rebuilt models, on their way to the models that follow the log.
     finished: Mutex<Vec<Fold>>,
     rebuilders: Mutex<Vec<JoinHandle<()>>>,
-    /// What they have no room for, as it was a moment ago: who asks for it need not wait for the models.
+    /// The latest shortages: readers need not lock the models.
     shortages: Mutex<Vec<(ModelId, Shortage)>>,
 }
 
-/// How far a model is that is being made again.
+/// The progress of a model that is being rebuilt.
 #[derive(Debug, Default)]
 struct Progress {
     next: AtomicU64,
     time: AtomicU64,
 }
 
-/// How a model is.
+/// The status of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Its name.
     pub name: String,
-    /// Its version.
+    /// The version.
     pub version: u32,
     /// Both, as `kpi@2`.
     pub model: String,
     /// The built-in model that it is a version of.
     pub of: String,
-    /// What it tells, for people.
+    /// The content of the model, for people.
     pub title: String,
     /// `live`, `rebuilding` or `failed`.
     pub state: String,
     /// Why it failed.
     pub error: Option<String>,
-    /// The first offset that it has not seen.
+    /// The first offset that it has not applied.
     pub offset: u64,
-    /// When the last event that it has seen was ingested.
+    /// Ingest time of the last event that it has applied.
     pub time: Timestamp,
-    /// From where in the log it counts; `None` while it is made for the first time.
+    /// The first offset that it counts from; `None` while it is made for the first time.
     pub counts_from: Option<CountedFrom>,
-    /// Events that it has not seen yet.
+    /// Number of events that it has not applied yet.
     pub behind: u64,
-    /// Offsets that it has on disk, to begin with.
+    /// Number of its snapshots on disk.
     pub snapshots: u64,
 }
 
@@ -160,7 +161,7 @@ impl Models {
         self.0.definitions.iter().map(|definition| self.status(definition, end)).collect()
     }
 
-    /// The definition of this name; of the highest version without one.
+    /// The definition of this name; without a version the highest one.
     pub fn find(&self, name: &str) -> Option<&Definition> {
         let definitions = self.0.definitions.iter();
         match name.parse::<ModelId>() {
@@ -169,7 +170,7 @@ impl Models {
         }
     }
 
-    /// What the models have no room for, as it was a moment ago.
+    /// The latest shortages of the models.
     pub fn shortages(&self) -> Vec<(ModelId, Shortage)> {
         locked(&self.0.shortages).clone()
     }
@@ -219,7 +220,7 @@ impl Models {
 }
 
 impl Threads {
-    /// Waits until all threads have ended, which they do once they are told to stop; states are saved then. Blocks.
+    /// Waits until all threads have ended, which they do after the stop; states are saved then. Blocks.
     pub fn join(self) {
         if self.follower.join().is_err() {
             tracing::error!("the thread of the models ended in a panic");
@@ -245,7 +246,7 @@ impl Progress {
     }
 }
 
-/// What a thread that panicked has left behind is whole: models are called where their panics are caught.
+/// The data behind a lock stays consistent after a panic: models are called where their panics are caught.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

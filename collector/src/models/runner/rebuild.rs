@@ -1,4 +1,4 @@
-//! Making a model's state again, beside the one that is running.
+//! Rebuilds a model's state beside the running one.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::log::ReadLogError;
 use crate::supervise::Part;
 use crate::turns::Turns;
 
-/// A model that is so few events behind is handed over: the rest takes no time.
+/// A model that is this number of events behind is handed over: the rest takes no time.
 const NEAR_EVENTS: u64 = 10_000;
 
-/// Why a model is not made again.
+/// Why a model is not rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub enum RecomputeError {
-    /// It is under way.
+    /// The model is being rebuilt already.
     #[error("{0} is being made again already")]
     UnderWay(String),
-    /// Others are.
+    /// Too many models are being rebuilt.
     #[error("{MODEL_REBUILDS_MAX} models are being made again, and no more are at a time")]
     TooMany,
     /// The log cannot be read.
@@ -34,8 +34,8 @@ pub enum RecomputeError {
 }
 
 impl Models {
-    /// Makes a model's state again from the log: from its first event, or, with a place, from the latest snapshot up to there.
-    /// Snapshots after that are removed. The running state is told until the new one is there.
+    /// Rebuilds a model's state from the log: from its first event, or, with an offset, from the latest snapshot up to
+    /// there. Snapshots after that are removed. The running state is shown until the new one is ready.
     pub fn recompute(&self, definition: &Definition, from: Option<Offset>) -> Result<(), RecomputeError> {
         let mut rebuilding = locked(&self.0.rebuilding);
         if rebuilding.contains_key(&definition.id) {
@@ -44,7 +44,7 @@ impl Models {
         if rebuilding.len() >= MODEL_REBUILDS_MAX {
             return Err(RecomputeError::TooMany);
         }
-        // The place is taken before anything is done, so that two who ask at once do not both get it.
+        // The entry is made first, so that of two simultaneous requests only one succeeds.
         rebuilding.insert(definition.id.clone(), Arc::default());
         drop(rebuilding);
         let begun = self.begin(definition, from);
@@ -57,7 +57,7 @@ impl Models {
     fn begin(&self, definition: &Definition, from: Option<Offset>) -> Result<(), RecomputeError> {
         let log = self.0.log.another();
         let fold = match from {
-            // A snapshot at the first offset has seen nothing; none is before it.
+            // A snapshot at the first offset is empty; there is none before it.
             None => start_of(definition, None, &*log, Offset::ZERO),
             Some(from) => start_of(definition, self.0.store.as_ref(), &*log, from),
         };
@@ -67,9 +67,9 @@ impl Models {
         Ok(self.rebuild(fold)?)
     }
 
-    /// Makes models again on a thread of their own, and hands them over.
+    /// Rebuilds models on a thread, and hands them over.
     pub(super) fn rebuild(&self, mut fold: Fold) -> std::io::Result<()> {
-        // What comes late in the log finds its place as long as the model is not handed over.
+        // Late events are sorted in until the model is handed over.
         fold.members.iter_mut().for_each(|member| member.sort(true));
         let progress = Arc::new(Progress::default());
         progress.tell(&fold);
@@ -80,7 +80,7 @@ impl Models {
         let models = self.clone();
         let ids: Vec<ModelId> = fold.members.iter().map(|member| member.id.clone()).collect();
         let mut fold = Some(fold);
-        // After a panic nobody knows what the fold is worth: it begins anew.
+        // After a panic the fold may be inconsistent: it starts again.
         let body = move || models.run(fold.take().unwrap_or_else(|| models.fold_anew(&ids)), &progress);
         let rebuilder = self.0.supervisor.thread(Part::ModelRebuild, body)?;
         let mut rebuilders = locked(&self.0.rebuilders);
@@ -101,7 +101,7 @@ impl Models {
         let stopping = || self.0.stopping.is_requested();
         let mut turns = Turns::new(self.0.commits.clone());
         loop {
-            // Never further than those that follow the log: there it is taken in.
+            // At most up to the following models: they take it in there.
             let end = self.live().next();
             let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
             let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, entry, end| {

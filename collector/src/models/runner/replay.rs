@@ -1,4 +1,4 @@
-//! Folding a part of the log.
+//! Folds a part of the log.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::super::{Definition, Fold, Member};
 use crate::log::events::{Entry, Part, Walk};
 use crate::log::{ReadLog, ReadLogError};
 
-/// Ends a replay that nobody waits for any more, or that takes too long. Clones are the same.
+/// Ends a replay whose client is gone, or that takes too long. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     is_said: Arc<AtomicBool>,
@@ -20,22 +20,22 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// One that says so by itself after so long.
+    /// A token that cancels itself after this time.
     pub fn within(time: Duration) -> Self {
         Self { is_said: Arc::default(), deadline: Instant::now().checked_add(time) }
     }
 
-    /// Ends it.
+    /// Cancels the replay.
     pub fn cancel(&self) {
         self.is_said.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is to end.
+    /// Whether the replay must end.
     pub fn is_cancelled(&self) -> bool {
         self.is_said.load(Ordering::Relaxed) || self.is_late()
     }
 
-    /// Whether it has taken too long.
+    /// Whether the time is over.
     pub fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
@@ -47,12 +47,12 @@ pub enum ReplayError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadLogError),
-    /// Nobody waits for it any more, it took too long, or the collector stops.
+    /// The client is gone, it took too long, or the collector stops.
     #[error("the replay was cancelled")]
     Cancelled,
 }
 
-/// Folds the log from where `fold` is up to `end`. What cannot be read is passed over and counted.
+/// Folds the log from the fold's offset up to `end`. Unreadable events are skipped and counted.
 pub fn fold_log(
     log: &dyn ReadLog,
     fold: &mut Fold,
@@ -72,13 +72,13 @@ pub fn fold_log(
         return Err(ReplayError::Cancelled);
     }
     if fold.next() < end {
-        // The log does not reach so far: there is nothing to be had up to there.
+        // The log ends before `end`: there is no event to read up to there.
         fold.skip_to(end);
     }
     Ok(())
 }
 
-/// A fold of these models up to the latest snapshot before `end` that all of them can begin with, or from the log's first event.
+/// A fold of these models at the latest common snapshot before `end`, or at the log's first event.
 pub fn start_of(definition: &Definition, store: Option<&Store>, log: &dyn ReadLog, end: Offset) -> Fold {
     let mut model = definition.of.build();
     if let Some(store) = store {

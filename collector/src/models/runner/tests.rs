@@ -56,7 +56,7 @@ impl Started {
 /// Different events, the same for the same number.
 fn event(number: u64) -> Event<'static> {
     let draw = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33;
-    // Not all of them come in the order of their times.
+    // Their order differs from that of their times.
     let second = (number * 10 + draw % 37) as i64;
     let machine = ["88-C", "77-A/belt", "88-C/oil"][draw as usize % 3];
     match draw / 3 % 9 {
@@ -76,14 +76,14 @@ fn append(log: &MemoryLog, sizes: &[usize]) {
     for size in sizes {
         let next = log.kept().end.get();
         for offset in next..next + *size as u64 {
-            // A batch is of one stream: each event is one of its own, but for samples in a row.
+            // A batch is of one stream: each event is a batch, except samples in a row.
             let event = event(offset);
             log.append("press-88", &[event], event.time.micros());
         }
     }
 }
 
-/// The states of all built-in models after the events before `end`, with nothing between them and the log.
+/// The states of all built-in models after the events before `end`, folded directly from the log.
 fn folded_to(log: &MemoryLog, end: Offset) -> (Timestamp, BTreeMap<String, Value>) {
     let members = BuiltIn::all().map(|of| Member::new(Definition::built_in(of.clone()).id, of.build()));
     let mut fold = Fold::new(members.into(), Offset::ZERO, Timestamp::default());
@@ -116,7 +116,7 @@ proptest! {
         let runtime = Runtime::new().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let log = MemoryLog::default();
-        // Every stop leaves a snapshot, and every start goes on from it.
+        // Every stop leaves a snapshot, and every start continues from it.
         for size in &runs {
             let started = Started::new(&runtime, &log, Some(directory.path().into()));
             append(&log, &[*size]);
@@ -181,7 +181,7 @@ fn snapshots_of_a_term_that_does_not_hold_are_not_used_although_the_log_has_thei
     let started = Started::new(&runtime, &before, Some(directory.path().into()));
     started.caught_up(&before);
     started.stop();
-    // The log was put back to its first twenty events, and other events came; then agents sent the last one again.
+    // The log was restored to its first twenty events, and other events came; then agents sent the last one again.
     let mut log = MemoryLog::default();
     log.terms.begun(7, Offset::ZERO);
     append(&log, &[20]);
@@ -208,7 +208,7 @@ fn snapshots_of_a_term_that_does_not_hold_are_not_used_although_the_log_has_thei
     assert_same_as_of(&started.models, &log, 50);
     started.stop();
     assert!(directory.path().join("kpi@1").join("aside").exists());
-    // What was saved since is of this log, and the next start goes on from it.
+    // The states saved since are of this log, and the next start continues from them.
     let (live, behind) = follow::load(&with_built_ins(&[]), Some(&Store::new(directory.path().into())), &log);
     assert_eq!((live.next(), behind.len()), (end, 0));
 }
@@ -222,7 +222,7 @@ fn a_recomputed_model_is_the_same_as_one_that_was_never_anything_else() {
     let started = Started::new(&runtime, &log, Some(directory.path().into()));
     started.caught_up(&log);
     let kpi = started.models.find("kpi").unwrap().clone();
-    // What a wrong program may have left behind: the state of nothing, as if it were of everything.
+    // A wrong program may have left an empty state with the offset of a full one.
     let wrong = Member::new(kpi.id.clone(), kpi.of.build());
     started.models.live().join(wrong);
     let now = AsOf::Now(at(900));
@@ -235,7 +235,7 @@ fn a_recomputed_model_is_the_same_as_one_that_was_never_anything_else() {
     started.stop();
 }
 
-/// Panics at a value, as a model with a mistake in it does.
+/// A model that panics at a value.
 struct Mistaken;
 
 impl super::super::AnyModel for Mistaken {
@@ -269,7 +269,7 @@ fn a_model_that_panics_is_stopped_and_told_and_the_others_go_on() {
     append(&log, &[20]);
     started.durable.send_replace(log.kept().end);
     let end = log.kept().end;
-    // The end is asked for first: this log and the models would wait for each other.
+    // The end is read first: this log and the models would wait for each other.
     while started.models.live().next() < end {
         std::thread::yield_now();
     }

@@ -1,21 +1,21 @@
-//! What a model keeps of each machine, subject or source: a bounded table by name, in which every source has a share.
+//! A model's bounded table of machines, subjects or sources by name, in which every source has a share.
 //!
-//! A source *claims* the names that it reports about, and a name is kept as long as anybody claims it. Claims are what
-//! is bounded: those of one source, and those of all. When all are full, the sources that have most give way first, so
-//! that every source has as much as it wants or as much as any other (`ranks`). Of the claims of one source those
-//! stay that weigh most: by the most serious [`Kind`] of event that it ever reported about the name, then by when it
-//! did so last, in steps of an hour, then by lot.
+//! A source *claims* the names that it reports about, and a name is kept as long as a source claims it. Claims are
+//! bounded: those of one source, and those of all. When all are full, the sources with most claims give way first, so
+//! that every source has as many as it wants or as many as every other (`ranks`). Of the claims of one source those
+//! with the greatest weight stay: by the most serious [`Kind`] of event that it ever reported about the name, then by
+//! the time of the last such event, in steps of an hour, then by lot.
 //!
 //! So which claims are kept is a function of the set of events, whatever order they came in:
 //!
 //! - The weight of a claim is the greatest of the weights of its events: it only grows.
-//! - A source keeps those of its claims that weigh most, as many as its share has. What was let go of weighed less than
-//!   all of these; it comes back with an event that weighs more, or never.
-//! - Shares only become smaller: their size is the greatest for which all claims have room, and claims that have found
-//!   no room are those of sources whose share was full, and stays full.
+//! - A source keeps its claims of the greatest weight, as many as its share has. A dropped claim weighed less than all
+//!   of these; it comes back with an event that weighs more, or never.
+//! - Shares only become smaller: their size is the greatest for which all claims have room, and refused claims are
+//!   those of sources whose share was full, and stays full.
 //!
-//! What is kept of a name begins with the event that brought it in. Where something had found no room before that, it
-//! may not be all: [`Kept::begun`] says from which offset on it is.
+//! The value of a name begins with the event that claimed it. If earlier events had no room, it is incomplete:
+//! [`Kept::begun`] is the offset from which on it is complete.
 
 mod ranks;
 mod saved;
@@ -34,25 +34,25 @@ use super::not_shown::{NotShown, Shortage};
 use super::{Name, Seen};
 use crate::limits::{MODEL_IDLE_STEP_US, MODEL_MACHINES_MAX, MODEL_MACHINES_OF_ONE_MAX, MODEL_SOURCES_MAX};
 
-/// No place is known for a hint.
+/// The slot of a hint is unknown.
 const UNKNOWN: u32 = u32::MAX;
 
-/// How serious an event is: what is less gives way first.
+/// How serious an event is: the least serious gives way first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
-    /// It was made from other events.
+    /// A derived event.
     #[default]
     Derived,
-    /// It was measured.
+    /// A measured value.
     Measured,
-    /// It says how something is.
+    /// A reported condition.
     Stated,
     /// A breakdown, or an alarm that was raised.
     Serious,
 }
 
 impl Kind {
-    /// That of an event.
+    /// The kind of an event.
     pub fn of(body: &Body<'_>) -> Self {
         match body {
             Body::Derived(_) => Self::Derived,
@@ -67,23 +67,23 @@ impl Kind {
     }
 }
 
-/// How many claims there may be.
+/// The largest number of claims.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     /// Of all sources.
     pub count_max: usize,
-    /// Of one of them.
+    /// Of one source.
     pub of_one_max: usize,
 }
 
-/// How many machines a model keeps.
+/// Number of machines that a model keeps.
 pub(in crate::models) const MACHINES: Size =
     Size { count_max: MODEL_MACHINES_MAX, of_one_max: MODEL_MACHINES_OF_ONE_MAX };
 
-/// How many sources a model keeps; each one claims itself.
+/// Number of sources that a model keeps; each one claims itself.
 pub(in crate::models) const SOURCES: Size = Size { count_max: MODEL_SOURCES_MAX, of_one_max: 1 };
 
-/// Why a claim is kept: by the kind of event, and by when it was, in steps of [`MODEL_IDLE_STEP_US`].
+/// The rank of a claim: the kind of its event, and its time, in steps of [`MODEL_IDLE_STEP_US`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Rank {
     kind: Kind,
@@ -97,7 +97,7 @@ impl Rank {
     }
 }
 
-/// That a source reports about a name, and what is kept of its reports alone.
+/// A source's claim of a name, and the value of its reports alone.
 #[derive(Clone, Debug)]
 struct Claim<D> {
     source: u32,
@@ -105,41 +105,41 @@ struct Claim<D> {
     of_source: D,
 }
 
-/// What is kept of a name.
+/// The entry of a name.
 #[derive(Clone, Debug)]
 pub struct Kept<T, D = ()> {
     name: Box<str>,
-    /// Of all reports about it.
+    /// The value of all reports about it.
     pub value: T,
-    /// Where it begins, if that may not be the first event about it.
+    /// The offset from which on the value is complete, if not from the first event about the name.
     pub begun: Option<Offset>,
     lot: u64,
     first: Claim<D>,
-    /// In the order of their sources.
+    /// Sorted by source.
     more: Vec<Claim<D>>,
 }
 
-/// A bounded table by name: of each name a `T`, and a `D` of each source that reports about it.
+/// A bounded table by name: a `T` for each name, and a `D` for each source that reports about it.
 #[derive(Clone, Debug)]
 pub struct Shares<T, D = ()> {
     slots: Vec<Option<Kept<T, D>>>,
     free: Vec<u32>,
     places: HashMap<Box<str>, u32>,
-    /// The place that a name's hint led to last. Checked before it is believed: hints may be of another run.
+    /// The slot that a name's hint led to last. It is checked before use: hints may be of an earlier run.
     hinted: Vec<u32>,
     ranks: Ranks,
     not_shown: NotShown,
 }
 
-/// What an event of a source about a name changes.
+/// The parts of a table that an event of a source about a name changes.
 #[derive(Debug)]
 pub struct Taken<'t, T, D = ()> {
-    /// What is kept of the name.
+    /// The value of the name.
     pub value: &'t mut T,
-    /// What is kept of this source's reports about it; `None` where they have no room of their own, and others have
-    /// claimed the name.
+    /// The value of this source's reports about it; `None` if they have no room and other sources have claimed the
+    /// name.
     pub of_source: Option<&'t mut D>,
-    /// Whether the source did not claim it before.
+    /// Whether the claim is new.
     pub is_new_claim: bool,
 }
 
@@ -157,12 +157,12 @@ impl<T, D> Default for Shares<T, D> {
 }
 
 impl<T, D> Kept<T, D> {
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What is kept of each source's reports.
+    /// The values of each source's reports.
     pub fn of_sources(&self) -> impl Iterator<Item = &D> {
         std::iter::once(&self.first).chain(&self.more).map(|claim| &claim.of_source)
     }
@@ -184,7 +184,7 @@ impl<T, D> Kept<T, D> {
         self.more.insert(at, claim);
     }
 
-    /// Ends a claim; whether another one is left.
+    /// Ends a claim; returns whether a claim is left.
     fn release(&mut self, source: u32) -> bool {
         if self.first.source != source {
             self.more.retain(|claim| claim.source != source);
@@ -197,8 +197,7 @@ impl<T, D> Kept<T, D> {
 }
 
 impl<T: Default, D: Default> Shares<T, D> {
-    /// Takes an event about a name; `None` when it has no room, which is counted. What has to give way is passed to
-    /// `gone`.
+    /// Adds an event about a name; `None` when it has no room, which is counted. Dropped entries are passed to `gone`.
     pub fn take(
         &mut self,
         seen: &Seen<'_>,
@@ -243,8 +242,8 @@ impl<T: Default, D: Default> Shares<T, D> {
         Some(Taken { value: &mut kept.value, of_source, is_new_claim })
     }
 
-    /// An event of a source that has no room for the name. What is kept of it takes the event all the same, unless that
-    /// is of each source alone.
+    /// Refuses an event of a source that has no room for the name. The name's value still gets the event, unless values
+    /// are of each source alone.
     fn refuse(&mut self, seen: &Seen<'_>, name: Name<'_>) -> Option<Taken<'_, T, D>> {
         let found = self.find(name);
         if found.is_none() || size_of::<D>() > 0 {
@@ -254,7 +253,7 @@ impl<T: Default, D: Default> Shares<T, D> {
         Some(Taken { value: &mut kept.value, of_source: None, is_new_claim: false })
     }
 
-    /// Makes a claim, and what is kept of the name where it is new. Gives the place.
+    /// Makes a claim, and the entry of the name if it is new. Returns the slot.
     fn claim(&mut self, seen: &Seen<'_>, name: Name<'_>, found: Option<u32>, source: u32, weight: Weight) -> u32 {
         let claim = Claim { source, rank: weight.rank, of_source: D::default() };
         if let Some(place) = found {
@@ -268,7 +267,7 @@ impl<T: Default, D: Default> Shares<T, D> {
 }
 
 impl<T, D> Shares<T, D> {
-    /// Puts what is kept of a name into a slot of its own.
+    /// Puts an entry into a free slot.
     fn add(&mut self, kept: Kept<T, D>, hint: u32) -> u32 {
         let name = kept.name.clone();
         let place = match self.free.pop() {
@@ -311,7 +310,7 @@ impl<T, D> Shares<T, D> {
         self.slots[place as usize].as_ref().expect("it was found")
     }
 
-    /// Whether the source claims this name; the claim ranks as high as this event then.
+    /// Whether the source claims this name; if so, its claim ranks at least as high as this event.
     fn rise(&mut self, place: u32, source: u32, rank: Rank) -> bool {
         let kept = self.slots[place as usize].as_mut().expect("it was found");
         let lot = kept.lot;
@@ -339,22 +338,22 @@ impl<T, D> Shares<T, D> {
         }
     }
 
-    /// Whether nothing is kept.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// All that is kept.
+    /// All entries.
     pub fn iter(&self) -> impl Iterator<Item = &Kept<T, D>> {
         self.slots.iter().flatten()
     }
 
-    /// The values of all names, to be changed.
+    /// The values of all names, mutable.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten().map(|kept| &mut kept.value)
     }
 
-    /// Passes all names on that a source claims, with what is kept of them.
+    /// Passes all names that a source claims, with their values.
     pub fn each_of(&mut self, source: SourceId, mut each: impl FnMut(&str, &mut T)) {
         let Some(number) = self.ranks.number(source) else { return };
         let slots = &mut self.slots;
@@ -364,17 +363,17 @@ impl<T, D> Shares<T, D> {
         });
     }
 
-    /// What is kept of a name.
+    /// The entry of a name.
     pub fn get(&self, name: &str) -> Option<&Kept<T, D>> {
         self.places.get(name).map(|place| self.kept(*place))
     }
 
-    /// What found no room.
+    /// The events without room.
     pub fn not_shown(&self) -> &NotShown {
         &self.not_shown
     }
 
-    /// What readers see of what found no room.
+    /// The events without room, for readers.
     pub fn not_shown_view(&self, at: Timestamp) -> serde_json::Value {
         self.not_shown.view(at, |source| self.ranks.count_of(source))
     }
@@ -385,7 +384,7 @@ impl<T, D> Shares<T, D> {
     }
 }
 
-/// What decides between names that weigh the same: nobody chooses a name by it.
+/// Decides between names of equal weight: a source cannot choose a name by it.
 fn lot(name: &str) -> u64 {
     u64::from_le_bytes(*sha256(name.as_bytes()).first_chunk().expect("a hash has 32 bytes"))
 }

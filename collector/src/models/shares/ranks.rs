@@ -1,9 +1,9 @@
-//! Which claims of each source are kept: the ones that weigh most, as many as its share has.
+//! Which claims of each source are kept: those of the greatest weight, as many as its share has.
 //!
-//! The share is the same for all: the greatest one for which the claims of all sources have room. It is found as it is
-//! needed: when all is full and a source whose share is not full claims more, the share becomes so small that the
-//! sources that have most let go of one claim each. With a share of one claim and more sources than there is room for, the
-//! sources stay whose claims weigh most.
+//! The share is the same for all: the greatest one for which the claims of all sources have room. It is lowered on
+//! demand: when all is full and a source whose share is not full claims more, the share shrinks so that the sources
+//! with most claims drop one each. With a share of one claim and more sources than there is room for, the sources with
+//! the heaviest claims stay.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,11 +11,11 @@ use afferent_protocol::ids::SourceId;
 
 use super::{Rank, Size};
 
-/// How much a claim weighs among those of its source.
+/// The weight of a claim among those of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Weight {
     pub rank: Rank,
-    /// Between claims of one rank.
+    /// Decides between claims of one rank.
     pub lot: u64,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Dropped {
     pub place: u32,
 }
 
-/// The claims of a source, by weight, with their places.
+/// The claims of a source by weight, with their slots.
 #[derive(Clone, Debug)]
 struct Ranked {
     source: SourceId,
@@ -44,7 +44,7 @@ pub(super) struct Ranks {
     at: Option<(SourceId, u32)>,
     count: usize,
     share: usize,
-    /// With a share of one claim, all claims by weight and source; made when it is needed.
+    /// With a share of one claim: all claims by weight and source, built on demand.
     singles: Option<BTreeSet<(Weight, SourceId)>>,
 }
 
@@ -75,8 +75,8 @@ impl Ranks {
         }
     }
 
-    /// Looks for room for another claim of a source; the number of the source where there is. Claims may have to give
-    /// way all the same: they are appended to `dropped`.
+    /// Searches room for one more claim of a source; returns the number of the source if there is room. Claims that
+    /// give way are appended to `dropped`.
     pub fn admit(&mut self, source: SourceId, weight: Weight, size: Size, dropped: &mut Vec<Dropped>) -> Option<u32> {
         loop {
             let number = self.number(source);
@@ -93,7 +93,7 @@ impl Ranks {
                 return Some(number.unwrap_or_else(|| self.add(source)));
             }
             let most = self.sources.iter().flatten().map(|ranked| ranked.claims.len()).max().unwrap_or(0);
-            // Who has most may be the one that wants more: then nobody has to give way to it.
+            // The source with most claims may be the one that wants more: then no source gives way to it.
             let wanted = most.max(count + 1);
             if wanted > 1 {
                 self.lower(wanted - 1, dropped);
@@ -110,7 +110,7 @@ impl Ranks {
         }
     }
 
-    /// Makes the share so small; who has more lets go of what weighs least.
+    /// Lowers the share; sources with more claims drop their lightest ones.
     fn lower(&mut self, share: usize, dropped: &mut Vec<Dropped>) {
         assert!(share > 0 && share < self.share, "shares only become smaller");
         self.share = share;
@@ -134,7 +134,7 @@ impl Ranks {
         Dropped { source, number, place }
     }
 
-    /// Forgets a source that has no claim any more. Not before what it claimed has let go of its number.
+    /// Removes a source without claims. The entries that it claimed must not hold its number any more.
     pub fn forget_idle(&mut self, number: u32) {
         if let Some(ranked) = self.sources[number as usize].take_if(|ranked| ranked.claims.is_empty()) {
             self.numbers.remove(&ranked.source);
@@ -143,12 +143,12 @@ impl Ranks {
         }
     }
 
-    /// How many claims of a source there are.
+    /// Number of claims of a source.
     pub fn count_of(&self, source: SourceId) -> usize {
         self.numbers.get(&source).map_or(0, |number| self.of(*number).claims.len())
     }
 
-    /// The places of the names that a source claims.
+    /// The slots of the names that a source claims.
     pub fn places_of(&self, number: u32) -> impl Iterator<Item = u32> {
         self.of(number).claims.iter().map(|(_, place)| *place)
     }
@@ -159,7 +159,7 @@ impl Ranks {
         (self.share, numbered.filter_map(|(number, ranked)| Some((number, ranked.as_ref()?.source))))
     }
 
-    /// Goes on from what [`Ranks::saved`] gave; the sources are numbered in their order.
+    /// Restores the state of [`Ranks::saved`]; the sources are numbered in their order.
     pub fn restored(share: usize, sources: &[SourceId]) -> Self {
         let mut ranks = Self { share: share.max(1), ..Self::default() };
         sources.iter().for_each(|source| _ = ranks.add(*source));
@@ -182,7 +182,7 @@ impl Ranks {
         number
     }
 
-    /// The claim that was admitted is of the name at this place.
+    /// Records the name at this slot for the admitted claim.
     pub fn put(&mut self, number: u32, weight: Weight, place: u32) {
         let ranked = self.of_mut(number);
         let (source, is_new) = (ranked.source, ranked.claims.insert((weight, place)));

@@ -1,4 +1,4 @@
-//! A table as it is saved: its names with their claims. What orders them is made again.
+//! The saved form of a table: its names with their claims. The order of claims is rebuilt.
 
 use std::collections::HashSet;
 

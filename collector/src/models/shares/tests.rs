@@ -1,5 +1,4 @@
-//! The table against a naive one, which looks at all events at once; and against one in which names stay that came
-//! first.
+//! Compares the table with a naive one, which sees all events at once, and with one in which the first names stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +12,10 @@ const CASES: u64 = 1500;
 const SOURCES: [&str; 6] = ["press-88", "gateway", "stranger", "press-8", "other", "more"];
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 const KINDS: [Kind; 4] = [Kind::Derived, Kind::Measured, Kind::Stated, Kind::Serious];
-/// One in which a source may have half, and one with more sources than room.
+/// A table where one source may have half, and a table with more sources than room.
 const SIZES: [Size; 2] = [Size { count_max: 12, of_one_max: 6 }, Size { count_max: 4, of_one_max: 3 }];
 
-/// What is claimed, and the numbers of the events that are kept with it.
+/// The claims, with the numbers of the events that are kept with them.
 type Claims = BTreeMap<(&'static str, &'static str), u64>;
 
 fn entry(numbers: &mut Numbers, number: usize) -> (Entry, Kind) {
@@ -33,7 +32,7 @@ fn body() -> Body<'static> {
     Body::Sample(Sample { value: Value::Bool(true), unit: "", quality: Quality::Good })
 }
 
-/// Folds the events as they arrive; of each claim the number of the event is kept that stands last among all.
+/// Folds the events as they arrive; each claim keeps the number of its last event in order.
 fn folded(arrival: &[(Entry, Kind)], heads: &[Header], size: Size) -> Shares<u64, u64> {
     let mut shares = Shares::<u64, u64>::default();
     for ((entry, kind), offset) in arrival.iter().zip(0..) {
@@ -51,7 +50,7 @@ fn folded(arrival: &[(Entry, Kind)], heads: &[Header], size: Size) -> Shares<u64
 }
 
 impl<T, D> Shares<T, D> {
-    /// What must hold at any time.
+    /// The invariants of the table.
     fn check(&self, size: Size) {
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
         self.iter().flat_map(Kept::claims).for_each(|claim| *counts.entry(claim.source).or_default() += 1);
@@ -73,7 +72,7 @@ fn claims(shares: &Shares<u64, u64>) -> Claims {
     shares.iter().flat_map(of_name).collect()
 }
 
-/// Who may claim what, by looking at all events: of each source what weighs most, as many as all can have.
+/// The claims of each source by a look at all events: the heaviest ones, as many as all can have.
 fn by_looking(all: &[(Entry, Kind)], size: Size) -> BTreeSet<(&'static str, &'static str)> {
     let mut weights: BTreeMap<&str, BTreeMap<&str, Weight>> = BTreeMap::new();
     for (entry, kind) in all {
@@ -98,7 +97,7 @@ fn by_looking(all: &[(Entry, Kind)], size: Size) -> BTreeSet<(&'static str, &'st
     kept.into_iter().rev().take(size.count_max).map(|(.., source, name)| known(source, name)).collect()
 }
 
-/// As it once was: names that come first stay.
+/// The former rule: the first names stay.
 fn first_come(arrival: &[(Entry, Kind)], size: Size) -> BTreeSet<&'static str> {
     let mut kept = BTreeSet::new();
     for (entry, _) in arrival {
@@ -125,7 +124,7 @@ fn which_claims_are_kept_is_a_function_of_the_set_of_events_also_when_all_is_ful
             let shares = folded(&arrival, &heads, size);
             let kept = claims(&shares);
             assert_eq!(kept.keys().copied().collect::<BTreeSet<_>>(), right, "seed {seed}: {arrival:#?}");
-            // What weighs most is there, so what is kept with it is the last of what weighs as much, at least.
+            // The heaviest claim is there, so the event kept with it is the last of that weight, or a later one.
             for ((source, name), last) in kept {
                 let own = |one: &&(Entry, Kind)| SOURCES[one.0.source] == source && one.0.subject == name;
                 let best = arrival.iter().filter(own).map(|one| Rank::new(one.1, one.0.time)).max().unwrap();
@@ -138,11 +137,11 @@ fn which_claims_are_kept_is_a_function_of_the_set_of_events_also_when_all_is_ful
         }
     }
     assert!(full > CASES * 2, "the room was full {full} times");
-    // The control: who keeps what comes first keeps something else.
+    // The control: a table that keeps the first names keeps different ones.
     assert!(differs_by_arrival > CASES, "the order of arrival hardly mattered: {differs_by_arrival}");
 }
 
-/// A source with so many names, one after the other, and its numbers.
+/// A source with these names, one after the other, and its numbers.
 fn flood(names: &[&'static str], source: usize, hour: usize) -> Vec<(Entry, Kind)> {
     let time = super::super::permuted::second(3600 * hour);
     let entry = |(number, subject): (usize, &&'static str)| {
@@ -176,7 +175,7 @@ fn who_makes_names_up_has_its_share_and_those_who_come_later_have_theirs() {
 fn what_one_source_has_room_for_takes_what_others_report_about_it() {
     let heads = heads(&SOURCES);
     let size = Size { count_max: 3, of_one_max: 2 };
-    // The stranger's share is full with newer names when it reports about that of another one.
+    // The stranger's share is full with newer names when it reports about a name of a different source.
     let mut arrival = flood(&["a", "b"], 2, 9);
     arrival.extend(flood(&["c"], 0, 1));
     arrival.extend(flood(&["c"], 2, 1));
@@ -184,7 +183,7 @@ fn what_one_source_has_room_for_takes_what_others_report_about_it() {
     assert_eq!((shares.get("c").unwrap().value, shares.not_shown().events()), (2, 1));
     let begun: Vec<_> = ["a", "c"].iter().map(|name| shares.get(name).unwrap().begun).collect();
     assert_eq!(begun, [None, None], "nothing had been turned away when they came in");
-    // It ends with the last of its claims only.
+    // The name goes with the last of its claims only.
     arrival.extend(flood(&["c"], 2, 10));
     arrival.extend(flood(&["d", "e", "f", "g"], 0, 11));
     let shares = folded(&arrival, &heads, size);
@@ -203,7 +202,7 @@ fn saved_bytes_that_contradict_themselves_are_refused() {
     }
     let again: Shares<u64, u64> = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(postcard::to_stdvec(&again).unwrap(), bytes);
-    // Any flipped bit is refused or is another table, and nothing panics.
+    // Any flipped bit is refused or gives a different table, and no flip panics.
     for at in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[at / 8] ^= 1 << (at % 8);

@@ -1,8 +1,8 @@
 //! A rule's condition, in CEL (the Common Expression Language), compiled once.
 //!
-//! It sees an event as these variables; what an event does not have is an empty text, or null for `value`:
-//! `type` (as `breakdown`), `subject`, `machine`, `source`, `stream`, `time_s` and `ingest_s` (seconds since 1970), `offset`, `value`,
-//! `unit`, `quality`, `code`, `severity`, `message`, `state`, `reason`, `condition`, `transition`, `priority`.
+//! It sees an event as these variables; a missing one is an empty text, or null for `value`: `type` (as `breakdown`),
+//! `subject`, `machine`, `source`, `stream`, `time_s` and `ingest_s` (seconds since 1970), `offset`, `value`, `unit`,
+//! `quality`, `code`, `severity`, `message`, `state`, `reason`, `condition`, `transition`, `priority`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ const VARIABLES: [&str; 20] = [
     "kind",
 ];
 
-/// Why a condition cannot be used.
+/// Why a condition is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionError {
     /// It is too long.
@@ -50,13 +50,13 @@ pub enum ConditionError {
     /// It is not CEL.
     #[error("cannot be read: {0}")]
     Text(String),
-    /// It names something that events do not have.
+    /// It names a variable that events do not have.
     #[error("names `{name}`, which events do not have; there are {}", VARIABLES.join(", "))]
     Variable {
-        /// What it names.
+        /// The variable.
         name: String,
     },
-    /// It goes through a list.
+    /// It loops over a list.
     #[error("goes through a list (all, exists, filter, map), which is not taken here: it may take forever")]
     Loop,
 }
@@ -79,7 +79,7 @@ impl Condition {
             return Err(ConditionError::TooLong(text.len()));
         }
         let program = Program::compile(text).map_err(|error| ConditionError::Text(error.to_string()))?;
-        // Loops within loops grow beyond all bounds: without them evaluation ends after the length of the text.
+        // Nested loops could run without bound: without loops, evaluation is bounded by the length of the text.
         if has_loop(program.expression()) {
             return Err(ConditionError::Loop);
         }
@@ -89,7 +89,7 @@ impl Condition {
         Ok(Self { program, env: Arc::new(Env::stdlib()) })
     }
 
-    /// Whether it holds for an event, or why that cannot be told.
+    /// Whether it holds for an event, or the error of its evaluation.
     pub fn holds(&self, seen: &Seen<'_>) -> Result<bool, String> {
         let variables = Variables(seen);
         let mut context = Context::with_env(Arc::clone(&self.env));
@@ -108,7 +108,7 @@ fn has_loop(expression: &IdedExpr) -> bool {
         Expr::Call(call) => call.target.iter().any(|target| has_loop(target)) || call.args.iter().any(has_loop),
         Expr::List(list) => list.elements.iter().any(has_loop),
         Expr::Select(select) => has_loop(&select.operand),
-        // Maps and structs are of no use in a condition, and could hide one.
+        // Maps and structs are of no use in a condition, and could hide a loop.
         Expr::Map(_) | Expr::Struct(_) => true,
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => false,
     }

@@ -1,4 +1,4 @@
-//! Why a plan cannot be used, and what is read from it by its rules as well.
+//! Errors of plans, and readers of values that plans and rules share.
 
 use afferent_protocol::ids::Timestamp;
 
@@ -7,75 +7,75 @@ use super::condition::ConditionError;
 use crate::limits::PLAN_BYTES_MAX;
 use crate::subscribe::FilterError;
 
-/// Why a plan cannot be used.
+/// Why a plan is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// It is too long.
     #[error("the plan has {0} bytes, and at most {PLAN_BYTES_MAX} are taken")]
     TooLong(usize),
-    /// It is not TOML, or has keys that there are not.
+    /// It is not TOML, or has unknown keys.
     #[error("the plan, line {line}: {message}")]
     Text {
         /// The line.
         line: usize,
-        /// What is wrong.
+        /// The error of the parser.
         message: String,
     },
     /// It has too many parts.
     #[error("{what} are {given}, and at most {taken} are taken")]
     TooMany {
-        /// Of what.
+        /// The name of the parts.
         what: String,
-        /// What was given.
+        /// The given number.
         given: usize,
-        /// What is taken.
+        /// The largest number.
         taken: usize,
     },
-    /// A model that there is not.
+    /// It names a model that does not exist.
     #[error("{place}: there is no model {model:?}; there are {known}")]
     Model {
-        /// Where.
+        /// The position in the plan.
         place: String,
-        /// What was named.
+        /// The named model.
         model: String,
-        /// What there is.
+        /// The existing models.
         known: String,
     },
-    /// Settings that a model does not have.
+    /// The model does not have these settings.
     #[error("{place}: {error}")]
     Settings {
-        /// Where.
+        /// The position in the plan.
         place: String,
-        /// What is wrong.
+        /// The error of the settings.
         error: DefinitionError,
     },
-    /// A rule's condition.
+    /// A rule's condition is refused.
     #[error("{place}: `when` {error}")]
     Condition {
-        /// Where.
+        /// The position in the plan.
         place: String,
-        /// What is wrong.
+        /// The error of the condition.
         error: ConditionError,
     },
-    /// A rule's filter.
+    /// A rule's filter is refused.
     #[error("{place}: {error}")]
     Filter {
-        /// Where.
+        /// The position in the plan.
         place: String,
-        /// What is wrong.
+        /// The error of the filter.
         error: FilterError,
     },
-    /// A key's value, or a key that is missing or too much.
+    /// A key has a wrong value, is missing or is unknown.
     #[error("{place}: {message}")]
     Key {
-        /// Where.
+        /// The position in the plan.
         place: String,
-        /// What is wrong.
+        /// The error.
         message: String,
     },
 }
 
-/// A time, as TOML's own or as a text.
+/// A time, as a TOML time or as a text.
 pub(super) fn time(place: &str, key: &str, value: &toml::Value) -> Result<Timestamp, PlanError> {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let time: Result<jiff::Timestamp, _> = text.parse();

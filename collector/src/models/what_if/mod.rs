@@ -1,7 +1,7 @@
-//! What would be if: alternatives to what happened, computed beside it in one pass over the log.
+//! What-if analysis: alternatives to the actual events, computed beside them in one pass over the log.
 //!
-//! A plan ([`Plan`], TOML) has alternatives. Each has rules, which change what its models get to see, and may give its models other
-//! settings:
+//! A plan ([`Plan`], TOML) has alternatives. Each has rules, which change the events that its models get, and may give
+//! its models different settings:
 //!
 //! ```toml
 //! models = ["kpi@1"]                    # which to compare; all of them without it
@@ -27,12 +27,12 @@
 //! | `shift` | `by_s` | it happened so many seconds later, or earlier when less than zero |
 //! | `scale` | `factor`, `plus` | a sample's number is multiplied, and then added to |
 //! | `relabel` | `set` | other `subject`, `code`, `severity`, `message`, `state`, `reason`, `condition`, `priority` |
-//! | `add` | `event` | an event that did not happen, seen before the first one that was ingested at its time or later |
+//! | `add` | `event` | an event that did not happen, inserted before the first one ingested at its time or later |
 //!
-//! Rules apply one after the other, each to what those before it left. The log is read, and never written.
+//! Rules apply one after the other, each to the result of the previous ones. The log is read, and never written.
 //!
-//! - `plan`: the plan, checked; `condition`: CEL; `rule`: what a rule does to an event;
-//!   `run`: the pass; `report`: what came out
+//! - `plan`: the plan, checked; `condition`: CEL; `rule`: the effect of a rule on an event; `run`: the pass; `report`:
+//!   the result
 
 mod condition;
 mod error;

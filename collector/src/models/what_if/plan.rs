@@ -1,4 +1,4 @@
-//! A plan, checked: what is wrong with it is told by alternative, rule and key.
+//! A checked plan: errors name the alternative, rule and key.
 
 use serde::Deserialize;
 
@@ -11,22 +11,22 @@ use crate::models::BuiltIn;
 use crate::models::span::Span;
 use crate::subscribe::Filter;
 
-/// What is assumed.
+/// A plan.
 #[derive(Debug)]
 pub struct Plan {
     /// The models that are compared.
     pub(super) models: Vec<Definition>,
-    /// Of which time their figures are compared.
+    /// The span whose figures are compared.
     pub(super) span: Span,
     pub(super) alternatives: Vec<Alternative>,
 }
 
-/// One alternative to what happened.
+/// One alternative to the actual events.
 #[derive(Debug)]
 pub(super) struct Alternative {
     pub name: String,
     pub rules: Vec<Rule>,
-    /// In the order of time.
+    /// Sorted by time.
     pub added: Vec<Added>,
     /// The models of the plan, with this alternative's settings.
     pub models: Vec<BuiltIn>,
@@ -100,7 +100,7 @@ impl Plan {
         &self.models
     }
 
-    /// Reads a plan; `known` are the models that there are.
+    /// Reads a plan; `known` are the existing models.
     pub fn parse(text: &str, known: &[Definition]) -> Result<Self, PlanError> {
         if text.len() > PLAN_BYTES_MAX {
             return Err(PlanError::TooLong(text.len()));
@@ -191,7 +191,7 @@ fn rule_of(place: String, rule: RawRule, action: Action) -> Result<Rule, PlanErr
 }
 
 impl RawRule {
-    /// What is added, or what else is done; keys that the action does not have are refused.
+    /// The added event or the action; keys that the action does not have are refused.
     fn kind_and_action(&self, place: &str) -> Result<(Option<Added>, Option<Action>), PlanError> {
         let refuse = |message: String| Err(PlanError::Key { place: place.to_owned(), message });
         let given = [

@@ -1,4 +1,4 @@
-//! What came out of a plan.
+//! The result of a plan.
 
 use std::collections::BTreeMap;
 

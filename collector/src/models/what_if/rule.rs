@@ -1,4 +1,4 @@
-//! What a rule does to an event.
+//! The effect of a rule on an event.
 
 use afferent_protocol::event::{
     Alarm, AlarmTransition, Body, Breakdown, Event, MachineState, Quality, Recovery, Sample, Severity, State, Value,
@@ -20,11 +20,11 @@ pub(super) struct Rule {
     pub filter: Filter,
     pub condition: Option<Condition>,
     pub action: Action,
-    /// Which one it is, for errors.
+    /// The position of the rule in the plan, for errors.
     pub place: String,
 }
 
-/// What it does.
+/// The action of a rule.
 #[derive(Debug)]
 pub(super) enum Action {
     Drop,
@@ -33,7 +33,7 @@ pub(super) enum Action {
     Relabel(Box<Relabel>),
 }
 
-/// What is told instead.
+/// The members that replace those of the event.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Relabel {
@@ -56,7 +56,7 @@ enum StateName {
     Executing,
 }
 
-/// An event that did not happen, as a plan has it.
+/// An event that did not happen, as written in a plan.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawAdded {
@@ -97,7 +97,7 @@ pub(super) struct Added {
 }
 
 impl Rule {
-    /// Whether it is for this event, or why that cannot be told.
+    /// Whether the rule applies to this event, or the error of its condition.
     fn is_for(&self, seen: &Seen<'_>) -> Result<bool, String> {
         let time = seen.event.time;
         if self.from.is_some_and(|from| time < from) || self.until.is_some_and(|until| time >= until) {
@@ -112,7 +112,7 @@ impl Rule {
         }
     }
 
-    /// The event after this rule, and whether it was changed; `None` when it did not happen.
+    /// The event after this rule, and whether it was changed; `None` when it was dropped.
     pub fn apply<'e>(&'e self, seen: Seen<'e>) -> Result<(Option<Seen<'e>>, bool), String> {
         if !self.is_for(&seen)? {
             return Ok((Some(seen), false));
@@ -131,7 +131,7 @@ impl Rule {
     }
 }
 
-/// Scales a number; what has none stays as it is.
+/// Scales a number; other values stay as they are.
 fn scale(mut seen: Seen<'_>, factor: f64, plus: f64) -> (Option<Seen<'_>>, bool) {
     let number = match seen.event.body {
         Body::Sample(Sample { value: Value::Float(number), .. }) => number,
@@ -139,7 +139,7 @@ fn scale(mut seen: Seen<'_>, factor: f64, plus: f64) -> (Option<Seen<'_>>, bool)
         _ => return (Some(seen), false),
     };
     let scaled = number * factor + plus;
-    // Beyond all numbers there is none to tell.
+    // A product that is not finite leaves the value as it is.
     if let (Body::Sample(sample), true) = (&mut seen.event.body, scaled.is_finite()) {
         sample.value = Value::Float(scaled);
     }
@@ -185,7 +185,7 @@ impl Relabel {
     }
 }
 
-/// Gives the event another subject. The numbers of names are hints, and any will do.
+/// Gives the event a different subject. The numbers of names are hints, and any will do.
 fn rename<'e>(seen: &mut Seen<'e>, subject: Subject<'e>) {
     seen.event.subject = subject;
     seen.subject = Name { id: 0, text: subject.as_str() };
@@ -221,7 +221,7 @@ impl RawAdded {
 }
 
 impl Added {
-    /// When it would have happened.
+    /// The time of the event.
     pub fn time(&self) -> Timestamp {
         self.time
     }

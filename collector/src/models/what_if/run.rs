@@ -1,4 +1,4 @@
-//! One pass over the log for what happened and all alternatives.
+//! One pass over the log for the actual events and all alternatives.
 
 use std::collections::BTreeMap;
 
@@ -16,41 +16,41 @@ use crate::limits::{PLAN_POINT_CHANGES_MAX, PLAN_POINTS};
 use crate::log::ReadLog;
 use crate::log::events::Entry;
 
-/// Events that are added count from here on: beyond any offset of a log, so that each has one of its own.
+/// Added events are numbered from here on: beyond any offset of a log, so that each has a different one.
 const ADDED_FROM: u64 = 1 << 63;
 
-/// Why a plan did not come to its end.
+/// Why the run of a plan failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A condition cannot be told for an event.
+    /// A condition cannot be evaluated for an event.
     #[error("{place}: `when` cannot be told for the event at offset {offset} ({subject}): {error}")]
     Condition {
         /// Alternative and rule.
         place: String,
-        /// Which event.
+        /// The offset of the event.
         offset: Offset,
-        /// What it is about.
+        /// The subject of the event.
         subject: String,
-        /// Why.
+        /// The error of the condition.
         error: String,
     },
     /// A model panicked.
     #[error("{model} was {error}")]
     Model {
-        /// Which one, and in which alternative.
+        /// The model, and its alternative.
         model: String,
-        /// Why.
+        /// The panic's message.
         error: String,
     },
-    /// The states to begin with, or the end, are not to be had.
+    /// The states to begin with, or the end, do not exist.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// The log cannot be read, or nobody waits any more.
+    /// The log cannot be read, or the client is gone.
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
 
-/// A plan under way.
+/// A running plan.
 pub struct WhatIf<'p> {
     plan: &'p Plan,
     from: Offset,
@@ -68,13 +68,13 @@ struct Running<'p> {
 }
 
 impl<'p> WhatIf<'p> {
-    /// Begins with models that have seen nothing, at `from`.
+    /// Begins at `from` with models without events.
     pub fn new(plan: &'p Plan, from: Offset) -> Self {
         let members = plan.models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
         Self::after(plan, Fold::new(members.collect(), from, Timestamp::default()))
     }
 
-    /// Begins with what the models of the plan, in its order, hold; alternatives go on from there with their settings.
+    /// Begins with the states of the plan's models, in its order; alternatives continue from there with their settings.
     pub fn after(plan: &'p Plan, actual: Fold) -> Self {
         let alternatives = plan.alternatives.iter().map(|alternative| {
             let pairs = actual.members.iter().zip(&alternative.models);
@@ -84,19 +84,19 @@ impl<'p> WhatIf<'p> {
         Self { plan, from: actual.next(), alternatives: alternatives.collect(), actual, timeline: Vec::new() }
     }
 
-    /// The log begins here: what was before, retention has removed. To be called before anything is passed on.
+    /// Declares the first offset of the log: retention has removed earlier ones. Call it before any entry is passed.
     pub fn begin_at(&mut self, first: Offset) {
         self.actual.begin_at(first);
         self.from = first;
     }
 
-    /// The first offset that was not seen yet.
+    /// The first offset that was not passed yet.
     pub fn next(&self) -> Offset {
         self.actual.next()
     }
 
-    /// Takes the events of an entry that were not seen yet, up to `end`. An entry may have many, with many rules for each:
-    /// it ends early as well.
+    /// Passes the events of an entry that were not passed yet, up to `end`. An entry may have many, with many rules for
+    /// each: a cancel ends it early.
     pub fn entry(&mut self, entry: &Entry<'_>, end: Offset, is_cancelled: &dyn Fn() -> bool) -> Result<(), RunError> {
         let alternatives = &mut self.alternatives;
         let mut outcome = Ok(());
@@ -113,7 +113,7 @@ impl<'p> WhatIf<'p> {
         outcome
     }
 
-    /// Notes how far the alternatives are from what happened, unless nobody waits for it.
+    /// Records how far the alternatives differ from the actual events, unless it is cancelled.
     pub fn point(&mut self, is_cancelled: &dyn Fn() -> bool) {
         let key_figures = |model: &Definition| matches!(model.of, BuiltIn::Kpi(_));
         let any = self.plan.models.iter().any(key_figures);
@@ -138,7 +138,7 @@ impl<'p> WhatIf<'p> {
         self.timeline.push(Point { offset, time, alternatives });
     }
 
-    /// Ends it; the states are as of `at`, or of the last event.
+    /// Ends the run; the states are as of `at`, or of the last event.
     pub fn finish(self, at: Option<Timestamp>) -> Result<Report, RunError> {
         let (from, until) = (self.from.to_string(), self.actual.next().to_string());
         let time = at.unwrap_or(self.actual.time());
@@ -166,7 +166,7 @@ fn states(members: &[Member], time: Timestamp, span: Span, whose: &str) -> Resul
 }
 
 impl<'p> Running<'p> {
-    /// Passes on what is left of events in this alternative, with what is added.
+    /// Passes events through this alternative's rules to its models, with the added ones.
     fn take(&mut self, seen: &[Seen<'_>], header: &Header) -> Result<(), RunError> {
         let alternative: &'p Alternative = self.alternative;
         let mut assumed = Vec::with_capacity(seen.len() + 1);
@@ -180,7 +180,7 @@ impl<'p> Running<'p> {
                     offset: Offset::new(ADDED_FROM + self.added as u64),
                     ingest: seen.ingest,
                     batch: header,
-                    // It is not the first of its batch: it says nothing of a source.
+                    // It is not the first of its batch: it has no news about a source.
                     sequence: header.end(),
                     machine: Name { id: 0, text: machine_of(subject) },
                     subject: Name { id: 0, text: subject },
@@ -242,8 +242,7 @@ impl<'p> Running<'p> {
 }
 
 impl Models {
-    /// Runs a plan over a part of the log. Everything begins with what the models held at `from`: nothing, without it.
-    /// Blocks.
+    /// Runs a plan over a part of the log. The models begin with their states at `from`, or without events. Blocks.
     pub fn what_if(&self, plan: &Plan, from: Option<AsOf>, until: AsOf, cancel: &Cancel) -> Result<Report, RunError> {
         let log = self.log();
         let (end, at) = self.place(until)?;

@@ -22,7 +22,7 @@ fn log_of(events: &[Event<'_>]) -> MemoryLog {
     log
 }
 
-/// 100 s at work; the belt tears at 10 s for 20 s, oil is low at 50 s for 10 s.
+/// 100 s executing; the belt tears at 10 s for 20 s, oil is low at 50 s for 10 s.
 fn shift() -> Vec<Event<'static>> {
     vec![
         state(0, "88-C", MachineState::Executing),
@@ -83,7 +83,7 @@ fn figures_of_a_plan_are_those_of_its_span_and_it_says_from_where_they_count() {
             let row = &states["kpi@1"]["machines"]["88-C"];
             (row["failures"].as_u64().unwrap(), row["down_s"].as_f64().unwrap())
         };
-        // How many times were corrected is counted of all events, and is no figure of a span.
+        // The number of corrected times counts all events, and is not a figure of a span.
         let is_figure = |change: &Change| !change.path.starts_with("88-C/corrected");
         let changed = report.timeline.last().unwrap().alternatives["a"].changes.iter().any(is_figure);
         (figures(&report.actual), figures(&report.alternatives[0].states), changed)
@@ -174,7 +174,7 @@ proptest! {
             prop_assert_eq!(&alternative.states, &report.actual);
             prop_assert!(alternative.changes.is_empty());
         }
-        // And what happened is what a fold without any plan gives.
+        // And the actual result is that of a fold without any plan.
         for definition in with_built_ins(&[]) {
             let member = super::super::Member::new(definition.id.clone(), definition.of.build());
             let mut fold = super::super::Fold::new(vec![member], Offset::ZERO, Timestamp::default());

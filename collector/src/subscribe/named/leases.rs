@@ -1,15 +1,15 @@
-//! Which member of a subscription has which shares, for how long.
+//! The leases of a subscription: which member has which shares, and how long.
 //!
-//! A member has as many as the others, as soon as those who have more come by to give some back. A lease that is not
-//! renewed ends, and its shares are free. Whenever a member's shares change it gets a lease with another number, so that
-//! what it had fetched before cannot be committed for shares that are somebody else's by now.
+//! All members get the same number of shares, as soon as those with more renew and give some back. A lease that is not
+//! renewed ends, and its shares are free. Whenever a member's shares change, it gets a lease with a new number, so that
+//! its earlier fetches cannot be committed for shares that a different member has now.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::limits::{LEASE_TIME, MEMBERS_MAX};
 
-/// What a member has.
+/// A member's lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lease {
     pub id: u64,
@@ -22,7 +22,7 @@ struct Held {
     renewed: Instant,
 }
 
-/// A member, as people see it.
+/// A member, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
@@ -46,13 +46,13 @@ impl Leases {
         Self { shares, next_id: 1, held: BTreeMap::new() }
     }
 
-    /// None, and none of before is valid.
+    /// No leases; all earlier ones are invalid.
     pub fn after(before: &Self) -> Self {
         Self { next_id: before.next_id, ..Self::new(before.shares) }
     }
 
-    /// Renews or begins a member's lease, and moves it towards the number of shares that is due to it; `None` when there
-    /// are too many members.
+    /// Renews or begins a member's lease, and moves it towards its due number of shares; `None` when there are too many
+    /// members.
     pub fn renew(&mut self, member: &str, now: Instant) -> Option<Lease> {
         self.expire(now);
         if !self.held.contains_key(member) && self.held.len() >= MEMBERS_MAX {
@@ -74,7 +74,7 @@ impl Leases {
         Some(lease.clone())
     }
 
-    /// The lease with this number, which is renewed, while it holds.
+    /// Renews and returns the lease with this number, if it is valid.
     pub fn of(&mut self, id: u64, now: Instant) -> Option<Lease> {
         self.expire(now);
         let held = self.held.values_mut().find(|held| held.lease.id == id)?;
@@ -92,7 +92,7 @@ impl Leases {
         self.held.iter().map(member).collect()
     }
 
-    /// How many shares a member is to have: all have the same number, and the first ones by name one more.
+    /// The due number of shares of a member: all have the same number, and the first ones by name one more.
     fn due(&self, member: &str) -> usize {
         let (count, shares) = (self.held.len(), self.shares as usize);
         let rank = self.held.keys().position(|name| name == member).unwrap_or(count);

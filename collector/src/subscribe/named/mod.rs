@@ -1,12 +1,12 @@
-//! Named subscriptions: a reader's place that is kept here, and work that several readers of one name share.
+//! Named subscriptions: cursors stored here, and work that several readers of one name share.
 //!
-//! - [`Subscription`]: what a name stands for, and how far each of its shares is: on disk (`store`)
-//! - `room`: how many there may be, and which one gives way to another
+//! - [`Subscription`]: filter and cursors of a name, on disk (`store`)
+//! - `room`: how many there may be, and which one gives way to a new one
 //! - `leases`: which member has which shares now: in memory, since every member asks again within seconds
 //!
-//! A fetch gives what lies behind the committed place and changes nothing; a commit moves the place, and is on disk when
-//! it is answered. So every event comes at least once to some member, and after a crash those come again that were not
-//! committed.
+//! A fetch returns the events behind the committed cursor and changes nothing; a commit moves the cursor, and is on
+//! disk when it is answered. So every event comes at least once to some member, and after a crash uncommitted events
+//! come again.
 
 mod leases;
 mod room;
@@ -41,14 +41,14 @@ pub use store::{FilterText, Made, StoreError, Subscription, Use};
 pub struct Subscriptions {
     store: Store,
     named: Mutex<Table>,
-    /// A random number of this run: no cursor of another run is taken for one of this.
+    /// A random number of this run: cursors of an earlier run are recognised by it.
     run: u64,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     known: BTreeMap<SourceId, Named>,
-    /// Those that gave way last.
+    /// Names of the subscriptions that gave way last.
     gone: VecDeque<SourceId>,
 }
 
@@ -60,7 +60,7 @@ struct Named {
     since: Instant,
 }
 
-/// Who makes a subscription, and when.
+/// The maker of a subscription, and the time.
 #[derive(Clone, Copy, Debug)]
 pub struct Maker {
     /// The client's address.
@@ -69,66 +69,66 @@ pub struct Maker {
     pub at: Timestamp,
 }
 
-/// What became of a wish for a subscription.
+/// The result of creating a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// It was there.
+    /// It existed already.
     Known,
-    /// It was made; another one, that nobody had read, may have given way to it.
+    /// It was created; an unread one may have given way to it.
     New {
-        /// That one.
+        /// The one that gave way.
         gave_way: Option<SourceId>,
     },
 }
 
-/// Why something with a subscription is refused.
+/// Why an operation on a subscription is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SubscriptionError {
-    /// There is none of this name.
+    /// There is no subscription of this name.
     #[error("there is no subscription {0}")]
     Unknown(SourceId),
-    /// There is one of this name, and it is another one.
+    /// The existing subscription of this name is different.
     #[error("the subscription {0} is there, with another filter or another number of shares")]
     Other(SourceId),
-    /// It was there, nobody had read it, and it gave way to another one.
+    /// It was unread and has given way to a new one.
     #[error("there is no subscription {0} any more: nobody had read it, and it gave way to another one")]
     GaveWay(SourceId),
-    /// There are as many as may be.
+    /// The largest number of subscriptions exists.
     #[error("there are {SUBSCRIPTIONS_MAX} subscriptions, and no more are taken")]
     TooMany,
-    /// One client address has made as many as it may.
+    /// One client address has made its largest number of subscriptions.
     #[error("your address has made {SUBSCRIPTIONS_OF_ONE_MAX} subscriptions, and no more of one are taken")]
     TooManyOfOne,
-    /// One client address has made as many as it may that were never moved.
+    /// One client address has made its largest number of subscriptions that were never moved.
     #[error(
         "your address has made {SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX} subscriptions that nobody has committed anything of, and no \
          more of these are taken"
     )]
     TooManyUnmoved,
-    /// The number of shares is none.
+    /// The number of shares is out of range.
     #[error("{0} shares are not to be had; there can be 1 to {SHARES_MAX}")]
     Shares(u32),
-    /// As many members as there can be are at work.
+    /// The subscription has its largest number of members.
     #[error("{0} has as many members as it takes")]
     TooManyMembers(SourceId),
-    /// The cursor was given to somebody whose lease is over, or for a share that was divided anew.
+    /// The cursor is of a lease that has ended, or of a share that was divided anew.
     #[error("the cursor is not valid any more: its lease is over, or the work was divided anew")]
     Fenced,
-    /// The cursor lies beyond the log's end.
+    /// The cursor is beyond the log's end.
     #[error("the cursor lies beyond the log's end")]
     Beyond,
-    /// Its place is of another log, or of another state of this one.
+    /// Its place is of a different log, or of a different state of this one.
     #[error("the place of {0} is not what it was: {1}")]
     Lost(SourceId, PlaceError),
-    /// The filter says nothing.
+    /// The filter is refused.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// The disk refuses.
+    /// The disk failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Where a member that has fetched something may be moved to.
+/// The cursor to commit after a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FetchCursor {
     run: u64,
@@ -136,10 +136,10 @@ pub struct FetchCursor {
     next: Offset,
 }
 
-/// What a member is to read.
+/// The part of the log that a member reads next.
 #[derive(Clone, Debug)]
 pub struct Portion {
-    /// From here on.
+    /// The first offset.
     pub from: Offset,
     filter: Filter,
     lease: Lease,
@@ -147,22 +147,22 @@ pub struct Portion {
     run: u64,
 }
 
-/// A subscription and who works on it.
+/// A subscription and its members.
 #[derive(Clone, Debug)]
 pub struct View {
     /// Its name.
     pub name: SourceId,
-    /// What is kept of it.
+    /// Its stored filter and cursors.
     pub kept: Subscription,
     /// Its members.
     pub members: Vec<Member>,
 }
 
 impl Subscriptions {
-    /// Reads what is kept in a directory, which is made when it is not there.
+    /// Reads the subscriptions in a directory, and creates it if it does not exist.
     ///
     /// # Errors
-    /// When the disk refuses. A file that cannot be read is set aside.
+    /// When the disk fails. An unreadable file is moved aside.
     pub fn open(directory: &Path, run: u64) -> Result<Self, StoreError> {
         let store = Store::open(directory)?;
         let named = store.read_all()?.into_iter();
@@ -172,8 +172,8 @@ impl Subscriptions {
         Ok(Self { named: Mutex::new(table), store, run })
     }
 
-    /// Makes a subscription that begins at `from`, or at a time that has not come, unless it is there. Where there are too
-    /// many, another one may give way to it.
+    /// Creates a subscription that begins at `from`, or at a future time, unless it exists. If there are too many, an
+    /// unread one may give way to it.
     pub fn create(
         &self,
         name: SourceId,
@@ -206,13 +206,13 @@ impl Subscriptions {
         Ok(Created::New { gave_way })
     }
 
-    /// Whether nobody has read a subscription so far: then [`Subscriptions::read`] is to be called before somebody does.
+    /// Whether the subscription is unread: then call [`Subscriptions::read`] before the first fetch.
     pub fn is_unread(&self, name: SourceId) -> Result<bool, SubscriptionError> {
         let mut named = self.lock();
         Ok(named.get(name)?.kept.made.is_some_and(|made| made.used == Use::Never))
     }
 
-    /// Somebody reads a subscription, which does not give way to others any more; durable when this returns.
+    /// Marks a subscription as read: it does not give way any more. Durable on return.
     pub fn read(&self, name: SourceId) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
         let known = named.get(name)?;
@@ -233,20 +233,20 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// All of them by name.
+    /// All subscriptions by name.
     pub fn views(&self) -> Vec<View> {
         let now = Instant::now();
         self.lock().known.iter_mut().map(|(name, named)| named.view(*name, now)).collect()
     }
 
-    /// One of them.
+    /// One subscription.
     pub fn view(&self, name: SourceId) -> Result<View, SubscriptionError> {
         let now = Instant::now();
         self.lock().get(name).map(|named| named.view(name, now))
     }
 
-    /// What `member` is to read now of a log with these terms, which ends at `end`; its lease is renewed. `None` while
-    /// others have everything.
+    /// The part that `member` reads now of a log with these terms, which ends at `end`; renews its lease. `None` while
+    /// others have all shares.
     pub fn portion(
         &self,
         name: SourceId,
@@ -266,7 +266,7 @@ impl Subscriptions {
         Ok(from.map(|from| Portion { from, filter, lease, cursors, run }))
     }
 
-    /// Moves the shares of a fetch to its end; durable when this returns.
+    /// Moves the shares of a fetch to its end; durable on return.
     pub fn commit(
         &self,
         name: SourceId,
@@ -301,14 +301,14 @@ impl Subscriptions {
         self.lock().get(name).map(|named| named.kept.partition())
     }
 
-    /// The time to come at which a subscription begins.
+    /// The future time at which a subscription begins.
     pub fn begins(&self, name: SourceId) -> Result<Option<Timestamp>, SubscriptionError> {
         let mut named = self.lock();
         let known = named.get(name)?;
         Ok(known.kept.begins.map(Timestamp::clamped))
     }
 
-    /// The time has come at which a subscription begins, which is here.
+    /// Sets the place at which a subscription begins, once its time has come.
     pub fn begin(&self, name: SourceId, at: Place) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
         let known = named.get(name)?;
@@ -318,7 +318,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Moves the whole subscription; cursors that were given before are not valid any more.
+    /// Moves the whole subscription; earlier cursors become invalid.
     pub fn reset(&self, name: SourceId, to: Place, begins: Option<Timestamp>) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
         let known = named.get(name)?;
@@ -388,7 +388,7 @@ impl Named {
 }
 
 impl Portion {
-    /// Reads it, up to `end` and `limit` events.
+    /// A reading of this part, up to `end` and `limit` events.
     pub fn reading(&self, end: Offset, limit: u64) -> Reading {
         let (cursors, held) = (Arc::clone(&self.cursors), self.lease.shares.clone());
         let takes = move |source: &str, offset: Offset| {
@@ -398,13 +398,13 @@ impl Portion {
         Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Share::of(takes))
     }
 
-    /// What to commit once everything before `next` is dealt with.
+    /// The cursor to commit once all events before `next` are processed.
     pub fn cursor(&self, next: Offset) -> FetchCursor {
         FetchCursor { run: self.run, lease: self.lease.id, next }
     }
 }
 
-/// The share of a source's events. Places on disk depend on it, so that it never changes.
+/// The share of a source's events. Stored cursors depend on it, so it must never change.
 fn share_of(source: &str, shares: u32) -> u32 {
     (NameHash::source(source).get() % u64::from(shares)) as u32
 }

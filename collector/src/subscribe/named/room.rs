@@ -1,8 +1,8 @@
 //! Room for one more subscription, and which one gives way to it.
 //!
-//! One client address has a share of all, and a smaller one of those that were never moved. A subscription that nobody has
-//! read, and that was made a while ago, gives way to another one: of who has reached a share one of its own, else one of the
-//! address that has most of them. What was read stays.
+//! One client address has a share of all, and a smaller one of those that were never moved. An unread subscription that
+//! was made a while ago gives way to a new one: if the client has reached its share, one of its own, else one of the
+//! address that has most of them. Read subscriptions stay.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -18,15 +18,15 @@ use crate::shares::Address;
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Short {
-    /// There are as many as may be.
+    /// The largest number of subscriptions exists.
     All,
-    /// One client address has made as many as it may.
+    /// One client address has made its largest number of subscriptions.
     OfOne,
-    /// One client address has made as many as it may that were never moved.
+    /// One client address has made its largest number of subscriptions that were never moved.
     UnmovedOfOne,
 }
 
-/// A subscription, as far as room for others goes.
+/// The facts about a subscription that decide about room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taken {
     pub name: SourceId,
@@ -51,7 +51,7 @@ impl Taken {
     }
 }
 
-/// Which one gives way to one more that this client makes; none where there is room for it.
+/// The subscription that gives way to a new one of this client; `None` if there is room.
 pub(super) fn gives_way(all: &[Taken], by: Address, now: Instant) -> Result<Option<SourceId>, Short> {
     let own = || all.iter().filter(|taken| taken.is_by(by));
     let short = if own().filter(|taken| taken.is_unmoved()).count() >= SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX {
@@ -72,7 +72,7 @@ pub(super) fn gives_way(all: &[Taken], by: Address, now: Instant) -> Result<Opti
     oldest.map(|taken| Some(taken.name)).ok_or(short)
 }
 
-/// How long until more may give way, at the longest.
+/// The longest time until more may give way.
 pub(crate) const AGAIN_AFTER: Duration = SUBSCRIPTION_IDLE_TIME;
 
 #[cfg(test)]
@@ -83,7 +83,7 @@ mod tests {
         Address::of([10, 0, 0, number].into())
     }
 
-    /// So many that this client has made and used so far, one a microsecond.
+    /// This number of subscriptions of a client, one a microsecond.
     fn taken(count: usize, number: u8, used: Use, since: Instant) -> Vec<Taken> {
         let one = |at: usize| {
             let name = SourceId::new(&format!("s-{number}-{used:?}-{at}")).unwrap();

@@ -14,42 +14,42 @@ use crate::log::address::Partition;
 use crate::shares::Address;
 use crate::terms::{PlaceError, PlaceText, Terms};
 
-/// What is kept of a subscription.
+/// The stored part of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
-    /// Which events it has.
+    /// The filter of the events.
     #[serde(default)]
     pub filter: FilterText,
-    /// Where each share goes on.
+    /// The cursor of each share.
     pub cursors: Vec<PlaceText>,
-    /// The time to come at which it begins, in microseconds since 1970: nothing that is ingested before it is given.
+    /// The future time at which it begins, in microseconds since 1970: earlier entries are not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins: Option<i64>,
-    /// Who has made it; not known of those that are older than this is.
+    /// The maker; `None` in files from before this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<Made>,
 }
 
-/// Who has made a subscription, and what was done with it since.
+/// The maker of a subscription, and its use since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Made {
     /// The client's address.
     pub by: Address,
-    /// When, in microseconds since 1970, by the collector's clock.
+    /// The time, in microseconds since 1970, by the collector's clock.
     pub at: i64,
-    /// How far it came.
+    /// The furthest use.
     pub used: Use,
 }
 
-/// How far a subscription is used.
+/// The use of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Use {
-    /// Nobody has fetched anything: it may give way to others.
+    /// No client has fetched from it: it may give way to others.
     Never,
-    /// Somebody has fetched, and nobody has moved it.
+    /// A client has fetched from it, and none has moved it.
     Read,
     /// It was committed, or reset.
     Moved,
@@ -74,13 +74,13 @@ pub struct FilterText {
 }
 
 impl FilterText {
-    /// Reads one that is new: it may ask only for types that exist.
+    /// Reads a new filter: it may name only types that exist.
     pub fn fresh(&self) -> Result<Filter, FilterError> {
         Filter::new(self.subject.as_deref(), self.kind.as_deref(), self.source.as_deref())?;
         self.filter()
     }
 
-    /// Reads one that is kept.
+    /// Reads a stored filter.
     pub fn filter(&self) -> Result<Filter, FilterError> {
         let filter = Filter::kept(self.subject.as_deref(), self.kind.as_deref(), self.source.as_deref())?;
         self.severity.as_deref().map_or(Ok(filter.clone()), |severity| filter.with_severity(severity))
@@ -88,25 +88,25 @@ impl FilterText {
 }
 
 impl Subscription {
-    /// The partition that all its places are of.
+    /// The partition of all its cursors.
     pub fn partition(&self) -> Partition {
         Partition::new(self.cursors.first().map_or(0, |place| place.0.partition))
     }
 
-    /// Into how many shares it is divided.
+    /// Number of shares.
     pub fn shares(&self) -> u32 {
         self.cursors.len() as u32
     }
 
-    /// Whether all its places hold in a log with these terms, which ends at `end`.
+    /// Whether all its cursors are in a log with these terms, which ends at `end`.
     ///
     /// # Errors
-    /// When one does not: the log was put back to an earlier state, or started over.
+    /// When one is not: the log was restored to an earlier state, or started over.
     pub fn check(&self, terms: &Terms, end: Offset) -> Result<(), PlaceError> {
         self.cursors.iter().try_for_each(|cursor| terms.check(&cursor.0, end))
     }
 
-    /// It is used so far at least; tells whether that is news.
+    /// Records a use; returns whether it is the furthest so far.
     pub(super) fn used(&mut self, used: Use) -> bool {
         match &mut self.made {
             Some(made) if made.used < used => {
@@ -117,13 +117,13 @@ impl Subscription {
         }
     }
 
-    /// The oldest offset.
+    /// The smallest offset of its cursors.
     pub fn place(&self) -> Offset {
         self.cursors.iter().map(|cursor| cursor.0.offset).min().unwrap_or_default()
     }
 }
 
-/// The disk refuses.
+/// The disk failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} failed: {error}; check the disk and the permissions of the directory")]
 pub struct StoreError {
@@ -131,7 +131,7 @@ pub struct StoreError {
     error: io::Error,
 }
 
-/// The directory.
+/// The directory of the files.
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
@@ -144,7 +144,7 @@ impl Store {
         Ok(Self { directory: directory.to_owned() })
     }
 
-    /// All that can be read; others are set aside.
+    /// All readable subscriptions; unreadable files are moved aside.
     pub fn read_all(&self) -> Result<Vec<(SourceId, Subscription)>, StoreError> {
         let failed = |error| StoreError { what: format!("listing {}", self.directory.display()), error };
         let mut found = Vec::new();
@@ -164,7 +164,7 @@ impl Store {
         Ok(found)
     }
 
-    /// Puts a subscription in the place of what was there; durable when this returns.
+    /// Replaces a subscription's file; durable on return.
     pub fn write(&self, name: &SourceId, kept: &Subscription) -> Result<(), StoreError> {
         let path = self.path(name);
         let written = serde_json::to_vec(kept).map_err(Into::into).and_then(|json| files::replace(&path, &json));

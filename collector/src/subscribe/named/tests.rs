@@ -161,7 +161,7 @@ fn what_was_never_read_gives_way_to_another_one_and_who_asks_for_it_is_told() {
     assert!(![name("s-0"), name("s-1"), name("other")].contains(&gone), "{gone}");
     assert!(matches!(subscriptions.view(gone), Err(SubscriptionError::GaveWay(_))));
     assert!(matches!(subscriptions.is_unread(name("nobody")), Err(SubscriptionError::Unknown(_))));
-    // What was done with each is on disk.
+    // The use of each is on disk.
     let again = Subscriptions::open(directory.path(), 8).unwrap();
     let used = |text: &str| again.view(name(text)).unwrap().kept.made.unwrap().used;
     assert_eq!([used("s-0"), used("s-1"), used("more")], [Use::Read, Use::Moved, Use::Never]);

@@ -1,4 +1,4 @@
-//! Figures say from where in the log they count.
+//! Figures name the first offset that they count from.
 
 use afferent_protocol::ids::Stream;
 
@@ -13,7 +13,7 @@ fn counted(started: &Started, as_of: AsOf) -> BTreeMap<String, CountedFrom> {
     started.models.definitions().iter().map(of).collect()
 }
 
-/// When each entry was appended, one event each.
+/// The stamp of each entry, one event each.
 fn stamps(log: &MemoryLog) -> Vec<Timestamp> {
     let mut stamps = Vec::new();
     log.read(Offset::ZERO, &mut Vec::new(), &mut |head, _| {
@@ -56,7 +56,7 @@ fn a_model_that_is_made_again_after_retention_says_that_it_counts_from_what_was_
     assert_ne!(state(&started), whole, "the control: it tells less now");
     assert!(counted(&started, now).values().all(|found| *found == from(40)), "{:?}", counted(&started, now));
     assert!(started.models.list().iter().all(|status| status.counts_from == Some(from(40))));
-    // Also as of places, after a restart, and once more has come.
+    // Also in the past, after a restart, and once more events have come.
     started.stop();
     append(&log, &[10]);
     let started = Started::new(&runtime, &log, Some(directory.path().into()));
