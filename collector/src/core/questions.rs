@@ -130,7 +130,7 @@ mod tests {
         .unwrap();
         let lane = Lane { stream: Stream::Samples, epoch: Epoch::new(1) };
         let agent = SourceId::literal("press-88");
-        let asked = |ends: &[_]| Question { agent, nonce: Nonce::default(), lane, ends: ends.to_vec() };
+        let asked = |ends: &[_]| Question { agent, nonce: Nonce([0; 16]), lane, ends: ends.to_vec() };
         log.damaged = Some(1..2);
         assert_eq!(common(&log, &asked(&ends)).map(|found| found.end).ok(), Some(ends[2].0), "behind the damage");
         assert_eq!(common(&log, &asked(&ends[..2])).map(|found| found.end).ok(), Some(ends[0].0), "before it");
