@@ -14,7 +14,8 @@ class Reader:
         self.cursor = collector.get("/v1/events?limit=2000")[2]["afferent-next-cursor"]
         collector.get("/v1/subscriptions/wear", "PUT", {})
         answer = collector.get("/v1/subscriptions/wear/fetch?member=a&wait=1", "POST")
-        collector.get("/v1/subscriptions/wear/commit?member=a", "POST", {"cursor": answer[2]["afferent-cursor"]})
+        status, text, _ = collector.get("/v1/subscriptions/wear/commit", "POST", {"cursor": answer[2]["afferent-cursor"]})
+        is_control(status == 204, "the subscription is committed", text)
 
     def go_on(self):
         return self.collector.get(f"/v1/events?limit=2000&cursor={self.cursor}")

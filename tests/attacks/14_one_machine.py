@@ -74,7 +74,7 @@ def body(rig: Rig):
             return "accepted" in producer.makefile().readline()
 
     wait("a newcomer is heard", newcomer)
-    held("needed the place" in silent[0].makefile().readline(), "it is heard, and one silent producer was told so")
+    held("needed the connection" in silent[0].makefile().readline(), "it is heard, and one silent producer was told so")
     agent.wait_delivered()
 
     attack("All the while, the clients without a name have only sat there.")
