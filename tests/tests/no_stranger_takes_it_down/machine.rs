@@ -88,7 +88,7 @@ fn producers_that_say_nothing_keep_nobody_out_for_long() {
     // Who has been silent longest has lost its place, and hears why.
     assert!(silent[0].wait_accepted(1).is_err());
     let (line, why) = silent[0].refused()[0].clone();
-    assert!(line == 0 && why.contains("needed the place"), "{why}");
+    assert!(line == 0 && why.contains("needed the connection"), "{why}");
 }
 
 #[test]
