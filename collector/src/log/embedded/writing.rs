@@ -180,12 +180,8 @@ impl<D: Disk> EmbeddedLog<D> {
     /// header keeps their content from counting.
     fn give_up(&mut self) {
         self.active = None;
-        for name in self.fresh.drain(..).rev() {
-            // After a power cut a removed file may be back, but not without those that were begun before it: their
-            // offsets would look lost.
-            if self.disk.remove(&name).and_then(|()| self.disk.sync_directory()).is_err() {
-                break;
-            }
+        for name in self.fresh.drain(..) {
+            let _ = self.disk.remove(&name);
         }
         self.buffer.clear();
         self.end = self.shared.durable_end();
