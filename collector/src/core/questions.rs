@@ -43,7 +43,7 @@ impl Question {
 /// The largest of the ends that the log has with the same check. Blocks.
 ///
 /// # Errors
-/// When the disk refuses: the agent asks again.
+/// When a part of the log behind the first batch of the agent cannot be read: the agent asks again.
 pub fn common(log: &dyn ReadLog, question: &Question) -> Result<Resume, ReadLogError> {
     let wanted = Wanted { sources: vec![NameHash::source(question.agent.as_str())], ..Wanted::default() };
     let kept = log.kept();
