@@ -206,6 +206,28 @@ fn a_failed_commit_leaves_no_files_behind() {
 }
 
 #[test]
+fn no_power_cut_while_a_commit_of_several_segments_is_given_up_makes_offsets_look_lost() {
+    for (seed, operation) in (0..40).flat_map(|seed| (8..24).map(move |operation| (seed, operation))) {
+        let disk = SimDisk::of_seed(seed);
+        let mut agent = Agent::new("press", Stream::Samples, 1);
+        let (mut log, ..) = open(&disk);
+        for _ in 0..6 {
+            log.append(&parse(&agent.samples(120)), clock(0).wall);
+        }
+        disk.refuse(5, 5);
+        disk.stop_after(operation);
+        assert!(log.commit().is_err());
+        let disk = disk.power_cut();
+        disk.refuse(0, 0);
+        disk.stop_never();
+        let (log, recovery, found) = open(&disk);
+        assert_eq!(log.reader().first(), Offset::ZERO, "{seed} {operation}: the log begins where nothing was removed");
+        assert!(recovery.holes.is_empty(), "{seed} {operation}: {recovery:?}");
+        assert_eq!(log.durable_end().get(), found.last().map_or(0, |(first, header)| first + u64::from(header.count)));
+    }
+}
+
+#[test]
 fn every_flipped_bit_of_a_segment_is_noticed() {
     let disk = SimDisk::of_seed(1);
     let settings = LogSettings { segment_bytes: 4096 };

@@ -180,8 +180,12 @@ impl<D: Disk> EmbeddedLog<D> {
     /// header keeps their content from counting.
     fn give_up(&mut self) {
         self.active = None;
-        for name in self.fresh.drain(..) {
-            let _ = self.disk.remove(&name);
+        for name in self.fresh.drain(..).rev() {
+            // After a power cut a file may be there again, but none without those that were begun before it: their offsets
+            // would look as if they were lost.
+            if self.disk.remove(&name).and_then(|()| self.disk.sync_directory()).is_err() {
+                break;
+            }
         }
         self.buffer.clear();
         self.end = self.shared.durable_end();
