@@ -15,7 +15,7 @@ use afferent_protocol::attestation::ATTESTATION_LEN;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::intake::{Health, Statement};
+use crate::intake::{AttestationBytes, Health};
 use crate::limits::ATTEST_RETRY_EVERY;
 use crate::supervise::{Part, Supervisor};
 
@@ -30,14 +30,14 @@ const TARGET: &str = "attest-file";
 /// When the system refuses a new thread.
 pub fn spawn(
     path: PathBuf,
-    attested: watch::Receiver<Option<Statement>>,
+    attested: watch::Receiver<Option<AttestationBytes>>,
     supervisor: &Supervisor,
 ) -> io::Result<JoinHandle<()>> {
     let (runtime, health) = (Handle::current(), Arc::clone(supervisor.health()));
     supervisor.thread(Part::Attestations, move || run(&path, attested.clone(), &health, &runtime))
 }
 
-fn run(path: &Path, mut attested: watch::Receiver<Option<Statement>>, health: &Health, runtime: &Handle) {
+fn run(path: &Path, mut attested: watch::Receiver<Option<AttestationBytes>>, health: &Health, runtime: &Handle) {
     let mut written = None;
     loop {
         let newest = *attested.borrow_and_update();
@@ -81,7 +81,7 @@ fn run(path: &Path, mut attested: watch::Receiver<Option<Statement>>, health: &H
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn append(path: &Path, statement: &Statement) -> io::Result<()> {
+pub fn append(path: &Path, statement: &AttestationBytes) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let last = last_bytes(&mut file)?;
     let mut line = String::with_capacity(LINE_LEN + 1);

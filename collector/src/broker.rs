@@ -46,7 +46,7 @@ use tokio::time::timeout;
 pub use probe::probe;
 
 use crate::endpoint::{TlsError, check_validity};
-use crate::intake::{Content, Done, Health, Intake, Released, Way};
+use crate::intake::{AgentAccess, Done, Health, IncomingContent, Intake, Released};
 use crate::limits::{
     BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
     PACKET_BYTES_MAX,
@@ -113,15 +113,15 @@ impl BrokerDoor {
 
 /// The handles of a client that serves.
 #[derive(Debug)]
-pub struct Ends {
+pub struct BrokerHandles {
     /// Takes answers to agents.
     pub answers: mpsc::Sender<(SourceId, Bytes)>,
     /// Replaces its settings.
     pub door: BrokerDoor,
 }
 
-/// How a connection ended.
-struct Lost {
+/// A connection that ended.
+struct LostConnection {
     why: String,
     /// Whether its subscriptions had been made.
     joined: bool,
@@ -134,10 +134,13 @@ impl Broker {
         intake: Intake,
         health: Arc<Health>,
         stopping: Stop,
-    ) -> Result<(Self, Ends), BrokerError> {
+    ) -> Result<(Self, BrokerHandles), BrokerError> {
         let (queue, answers) = mpsc::channel(BROKER_DOWN_MAX);
         let (door, options) = watch::channel(options(settings)?);
-        Ok((Self { options, intake, answers, health, stopping }, Ends { answers: queue, door: BrokerDoor(door) }))
+        Ok((
+            Self { options, intake, answers, health, stopping },
+            BrokerHandles { answers: queue, door: BrokerDoor(door) },
+        ))
     }
 
     /// Keeps connected until the collector stops.
@@ -154,7 +157,7 @@ impl Broker {
             if let Some(before) = losing.due(Instant::now()) {
                 tracing::warn!(why = lost.why, before, "no connection to the broker; it is tried again");
             }
-            self.health.set_way(Way::Closed { why: format!("broker: {}", lost.why) });
+            self.health.set_agent_access(AgentAccess::Closed { why: format!("broker: {}", lost.why) });
             wait = if lost.joined { wait_min } else { (wait * 2).min(wait_max) };
             tokio::select! {
                 () = tokio::time::sleep(jittered(wait)) => {}
@@ -164,23 +167,25 @@ impl Broker {
     }
 
     /// Runs one connection from its beginning to its end.
-    async fn connection(&mut self) -> Lost {
+    async fn connection(&mut self) -> LostConnection {
         let requests = usize::from(IN_FLIGHT_MAX) + BROKER_DOWN_MAX;
         let mut options = self.options.clone();
         let current = options.borrow_and_update().clone();
         let (client, events) = AsyncClient::new(current, requests);
         let (done, released) = mpsc::unbounded_channel();
         let unconfirmed = Mutex::default();
-        let connection = Connection { client, done, unconfirmed: &unconfirmed, intake: &self.intake };
+        let connection = BrokerConnection { client, done, unconfirmed: &unconfirmed, intake: &self.intake };
         tokio::select! {
             lost = connection.poll(events, &self.health) => lost,
-            why = connection.answer(released, &mut self.answers) => Lost { why, joined: true },
-            Ok(()) = options.changed() => Lost { why: "its settings were read again".to_owned(), joined: true },
+            why = connection.answer(released, &mut self.answers) => LostConnection { why, joined: true },
+            Ok(()) = options.changed() => {
+                LostConnection { why: "its settings were read again".to_owned(), joined: true }
+            }
         }
     }
 }
 
-struct Connection<'a> {
+struct BrokerConnection<'a> {
     client: AsyncClient,
     done: mpsc::UnboundedSender<Released>,
     /// Messages that the broker wants confirmed, in order, each with the writer's number for it.
@@ -188,8 +193,8 @@ struct Connection<'a> {
     intake: &'a Intake,
 }
 
-impl Connection<'_> {
-    async fn poll(&self, mut events: EventLoop, health: &Health) -> Lost {
+impl BrokerConnection<'_> {
+    async fn poll(&self, mut events: EventLoop, health: &Health) -> LostConnection {
         let mut joined = false;
         let mut handed_over = 0;
         let why = loop {
@@ -215,7 +220,7 @@ impl Connection<'_> {
                     }
                     joined = true;
                     health.counters.broker_connections.count();
-                    health.set_way(Way::Open);
+                    health.set_agent_access(AgentAccess::Open);
                     tracing::info!("connected to the broker");
                 }
                 Packet::Publish(publish) => match self.publish(publish, &mut handed_over, health).await {
@@ -225,7 +230,7 @@ impl Connection<'_> {
                 _ => {}
             }
         };
-        Lost { why, joined }
+        LostConnection { why, joined }
     }
 
     async fn publish(
@@ -237,8 +242,8 @@ impl Connection<'_> {
         let topic = std::str::from_utf8(&publish.topic).ok().and_then(Topic::parse);
         let receipt = Publish { pkid: publish.pkid, qos: publish.qos, ..Publish::default() };
         let content = topic.and_then(|topic| match topic.leaf {
-            Leaf::Up => Some(Content::Message { payload: publish.payload, connection: None }),
-            Leaf::State => Some(Content::State { payload: publish.payload }),
+            Leaf::Up => Some(IncomingContent::Message { payload: publish.payload, connection: None }),
+            Leaf::State => Some(IncomingContent::State { payload: publish.payload }),
             Leaf::Down => None,
         });
         let (Some(topic), Some(content)) = (topic, content) else {

@@ -42,7 +42,7 @@ use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
 pub use crate::kinds::UNREADABLE;
-use crate::log::address::{Address, Addresses, Partition};
+use crate::log::address::{Addresses, EventAddress, Partition};
 use crate::models::order::{Correction, corrected};
 use crate::rfc3339::Times;
 pub use crate::rfc3339::put_rfc3339;
@@ -53,7 +53,7 @@ pub const HOLE_SOURCE: &str = "log";
 
 /// Renders the events of an entry one after the other; the part that they share is rendered once.
 #[derive(Debug, Default)]
-pub struct Writer {
+pub struct EventRenderer {
     /// The bytes up to the sequence in the id.
     opening: Vec<u8>,
     /// The bytes from the end of the id up to the subject.
@@ -74,7 +74,7 @@ pub struct Writer {
     is_own: bool,
 }
 
-impl Writer {
+impl EventRenderer {
     /// A writer without an entry.
     pub fn new() -> Self {
         Self::default()
@@ -134,10 +134,10 @@ impl Writer {
         let event = &record.event;
         let body = &event.body;
         if let (true, Body::Derived(derived)) = (self.is_own, body) {
-            let address = Address { partition: self.partition, offset: self.offset(record) };
+            let address = EventAddress { partition: self.partition, offset: self.offset(record) };
             let (subject, time) = (event.subject.as_str(), event.time);
             let (kind, ingest, corrected) = (derived.kind, &self.ingest, self.corrected(time));
-            let envelope = posted::Envelope { subject, time, corrected, kind, address, ingest };
+            let envelope = posted::PostedEnvelope { subject, time, corrected, kind, address, ingest };
             return posted::put(out, &envelope, derived.json);
         }
         let content = data::content_of(body);

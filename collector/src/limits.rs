@@ -477,7 +477,7 @@ pub const MODEL_ALARM_REPORTS_MAX: usize = 32;
 pub const MODEL_ALARM_HORIZON_US: i64 = 7 * 86_400 * 1_000_000;
 /// Bytes that models keep of a text.
 pub const MODEL_TEXT_BYTES_MAX: usize = 256;
-/// Names that have a number, see [`crate::models::Names`].
+/// Names that have a number, see [`crate::models::NameNumbers`].
 pub const MODEL_NAMES_MAX: usize = 524_288;
 /// Events that are passed to the models at a time.
 pub const MODEL_CHUNK_EVENTS: usize = 512;

@@ -22,11 +22,11 @@ const STRONG: Style = Style::new().bold();
 
 /// Renders events as aligned lines.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct LineRenderer {
     widths: Widths,
 }
 
-impl Lines {
+impl LineRenderer {
     /// The line of an event, coloured, without a line end. Input that is not an event is returned as it is, made safe.
     pub fn line(&mut self, json: &str) -> String {
         let Ok(event) = serde_json::from_str::<Value>(json) else { return plain(json).into_owned() };
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn line(json: &str) -> String {
-        anstream::adapter::strip_str(&Lines::default().line(json)).to_string()
+        anstream::adapter::strip_str(&LineRenderer::default().line(json)).to_string()
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::limits::{FILES_MIN, FILES_OF_HTTP_CONNECTION, FILES_OWN, HTTP_CONNECT
 
 /// Limits of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shares {
+pub struct ConnectionLimits {
     /// Connections of agents.
     pub mqtt: usize,
     /// Connections of readers.
@@ -26,7 +26,7 @@ pub struct TooFewFiles {
 
 /// Raises the limit as far as the system permits (it is often 1,024 at first), and shares it out; `mqtt_max`
 /// connections of agents are wanted.
-pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
+pub fn share(mqtt_max: usize) -> Result<ConnectionLimits, TooFewFiles> {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%error, "the number of open files cannot be raised");
@@ -34,7 +34,7 @@ pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let shares = shares(files, mqtt_max)?;
     if shares.mqtt < mqtt_max {
-        let Shares { mqtt, http } = shares;
+        let ConnectionLimits { mqtt, http } = shares;
         tracing::warn!(
             files,
             wanted = mqtt_max,
@@ -48,7 +48,7 @@ pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
 
 /// Readers get up to a quarter of what the log leaves, and agents the rest; a few files stay free to refuse connections
 /// above the limits.
-fn shares(files: u64, mqtt_max: usize) -> Result<Shares, TooFewFiles> {
+fn shares(files: u64, mqtt_max: usize) -> Result<ConnectionLimits, TooFewFiles> {
     if files < FILES_MIN {
         return Err(TooFewFiles { files });
     }
@@ -56,7 +56,7 @@ fn shares(files: u64, mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     let http = (left / 4 / FILES_OF_HTTP_CONNECTION).min(HTTP_CONNECTIONS_MAX as u64);
     let mqtt = left - http * FILES_OF_HTTP_CONNECTION;
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    Ok(Shares { mqtt: count(mqtt).min(mqtt_max), http: count(http) })
+    Ok(ConnectionLimits { mqtt: count(mqtt).min(mqtt_max), http: count(http) })
 }
 
 #[cfg(test)]
@@ -66,11 +66,11 @@ mod tests {
     #[test]
     fn what_is_shared_out_is_never_more_than_there_is() {
         for files in [FILES_MIN, 1024, 4096, 5000, 65_536, 1 << 30] {
-            let Shares { mqtt, http } = shares(files, 16_000).unwrap();
+            let ConnectionLimits { mqtt, http } = shares(files, 16_000).unwrap();
             let used = mqtt as u64 + FILES_OF_HTTP_CONNECTION * http as u64 + FILES_OWN + REFUSALS_AT_ONCE as u64;
             assert!(used <= files && mqtt > 0 && http >= 8, "{files}: {mqtt} and {http}");
         }
-        assert_eq!(shares(1 << 20, 16_000).unwrap(), Shares { mqtt: 16_000, http: HTTP_CONNECTIONS_MAX });
+        assert_eq!(shares(1 << 20, 16_000).unwrap(), ConnectionLimits { mqtt: 16_000, http: HTTP_CONNECTIONS_MAX });
         assert_eq!(shares(FILES_MIN - 1, 16_000), Err(TooFewFiles { files: FILES_MIN - 1 }));
     }
 }

@@ -15,7 +15,7 @@ use crate::sources::SourceViews;
 
 /// The shared handles of one partition.
 #[derive(Clone)]
-pub struct Held {
+pub struct PartitionHandles {
     /// Reads its durable entries.
     pub reader: Arc<dyn ReadLog>,
     /// The first offset that is not on disk; its changes wake live followers.
@@ -28,7 +28,7 @@ pub struct Held {
 
 /// All held partitions, at least one.
 #[derive(Clone)]
-pub struct Partitions(Arc<[Held]>);
+pub struct Partitions(Arc<[PartitionHandles]>);
 
 /// The collector does not hold this partition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ impl Partitions {
     ///
     /// # Panics
     /// When there is none, or one twice.
-    pub fn new(mut held: Vec<Held>) -> Self {
+    pub fn new(mut held: Vec<PartitionHandles>) -> Self {
         held.sort_by_key(|held| held.reader.partition());
         assert!(!held.is_empty(), "a collector holds one partition at least");
         assert!(held.is_sorted_by(|a, b| a.reader.partition() < b.reader.partition()), "a partition is held once");
@@ -56,7 +56,7 @@ impl Partitions {
     ///
     /// # Errors
     /// When the collector does not hold it.
-    pub fn get(&self, partition: Partition) -> Result<&Held, NotHeld> {
+    pub fn get(&self, partition: Partition) -> Result<&PartitionHandles, NotHeld> {
         let found = self.0.iter().find(|held| held.reader.partition() == partition);
         found.ok_or_else(|| NotHeld {
             asked: partition,
@@ -65,12 +65,12 @@ impl Partitions {
     }
 
     /// All partitions.
-    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+    pub fn iter(&self) -> impl Iterator<Item = &PartitionHandles> {
         self.0.iter()
     }
 
     /// The default where a request names none: the first.
-    pub fn first(&self) -> &Held {
+    pub fn first(&self) -> &PartitionHandles {
         &self.0[0]
     }
 }
@@ -81,12 +81,12 @@ mod tests {
     use crate::log::memory::MemoryLog;
     use crate::terms::Terms;
 
-    fn held(number: u32) -> Held {
+    fn held(number: u32) -> PartitionHandles {
         let mut log = MemoryLog::default();
         log.terms = Terms::of([1; 16], Partition::new(number));
         let (_, durable) = watch::channel(Offset::ZERO);
         let sources = SourceViews::default();
-        Held { reader: Arc::new(log), durable, sources, intake: crate::intake::Intake::new().0.downgrade() }
+        PartitionHandles { reader: Arc::new(log), durable, sources, intake: crate::intake::Intake::new().0.downgrade() }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::core::{Question, common};
+use crate::core::{AgentQuestion, common};
 use crate::intake::WeakIntake;
 use crate::log::ReadLog;
 use crate::supervise::{Part, Supervisor};
@@ -16,7 +16,7 @@ use crate::supervise::{Part, Supervisor};
 /// When the system refuses a new thread.
 pub fn spawn(
     log: Arc<dyn ReadLog>,
-    mut questions: mpsc::Receiver<Question>,
+    mut questions: mpsc::Receiver<AgentQuestion>,
     intake: WeakIntake,
     supervisor: &Supervisor,
 ) -> std::io::Result<()> {

@@ -18,7 +18,7 @@ use crate::seldom::Seldom;
 
 /// Kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum RefusalKind {
     /// A TLS handshake that failed.
     Tls,
     /// A client that does not speak MQTT, or not in time.
@@ -63,7 +63,7 @@ pub enum Kind {
     HttpOrigin,
 }
 
-impl Kind {
+impl RefusalKind {
     /// The name that people and metrics see.
     pub const fn name(self) -> &'static str {
         match self {
@@ -162,7 +162,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Refused<'a> {
     /// The kind.
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// The name that the client has or claims; without one, its address is used.
     pub name: Option<&'a str>,
     /// The user of its login.
@@ -177,9 +177,9 @@ pub struct Refused<'a> {
 
 /// The refusals of one kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct RefusalEntry {
     /// The kind.
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// The name, or the address of a client without one.
     pub name: String,
     /// The user of the last one.
@@ -205,10 +205,10 @@ pub struct Ledger(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
-    entries: Vec<Entry>,
-    counts: BTreeMap<Kind, u64>,
+    entries: Vec<RefusalEntry>,
+    counts: BTreeMap<RefusalKind, u64>,
     /// For health: the last refusal of each kind, with its reason.
-    recent: BTreeMap<Kind, (Instant, String)>,
+    recent: BTreeMap<RefusalKind, (Instant, String)>,
     /// The beginning of the minute in which warnings are counted, and their number.
     minute: Option<(Instant, usize)>,
 }
@@ -220,25 +220,25 @@ impl Ledger {
         let wall = Timestamp::clamped(wall.tv_sec.saturating_mul(1_000_000).saturating_add(wall.tv_nsec / 1000));
         let due = self.lock().note(refused, wall, Instant::now());
         let Some((entry, before)) = due else { return };
-        let Entry { kind, name, user, topic, peer, why, .. } = entry;
+        let RefusalEntry { kind, name, user, topic, peer, why, .. } = entry;
         let (kind, remedy) = (kind.name(), kind.remedy());
         tracing::warn!(kind, name, user, topic, peer, refused_meanwhile = before, "refused: {why}; {remedy}");
     }
 
     /// The remembered refusals, newest first.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<RefusalEntry> {
         let mut entries = self.lock().entries.clone();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.last));
         entries
     }
 
     /// The number of refusals of each kind.
-    pub fn counts(&self) -> BTreeMap<Kind, u64> {
+    pub fn counts(&self) -> BTreeMap<RefusalKind, u64> {
         self.lock().counts.clone()
     }
 
     /// Recent refusals that keep clients out: the kind, and the last reason.
-    pub fn recent(&self) -> Vec<(Kind, String)> {
+    pub fn recent(&self) -> Vec<(RefusalKind, String)> {
         let (book, now) = (self.lock(), Instant::now());
         let recent = book.recent.iter().filter(|(_, (last, _))| now.duration_since(*last) < REFUSED_RECENT_TIME);
         recent.map(|(kind, (_, why))| (*kind, why.clone())).collect()
@@ -253,7 +253,7 @@ impl Ledger {
 impl Book {
     /// Remembers a refusal; returns the entry to warn about, and the number of refusals since the last warning, when
     /// one is due.
-    fn note(&mut self, refused: &Refused<'_>, wall: Timestamp, now: Instant) -> Option<(Entry, u64)> {
+    fn note(&mut self, refused: &Refused<'_>, wall: Timestamp, now: Instant) -> Option<(RefusalEntry, u64)> {
         *self.counts.entry(refused.kind).or_default() += 1;
         if refused.kind.is_of_health() {
             self.recent.insert(refused.kind, (now, plain(refused.why).into_owned()));
@@ -264,7 +264,8 @@ impl Book {
             (_, Some(peer)) => peer.ip().to_string(),
             (_, None) => "?".to_owned(),
         };
-        let is_known = |entry: &Entry| entry.kind == refused.kind && (entry.name == name || refused.kind.is_of_crowd());
+        let is_known =
+            |entry: &RefusalEntry| entry.kind == refused.kind && (entry.name == name || refused.kind.is_of_crowd());
         let known = self.entries.iter().position(is_known);
         let at = known.unwrap_or_else(|| self.add(refused.kind, name.clone(), wall));
         let entry = &mut self.entries[at];
@@ -284,10 +285,10 @@ impl Book {
     }
 
     /// Adds an entry; replaces the one with the oldest refusal at the limit.
-    fn add(&mut self, kind: Kind, name: String, wall: Timestamp) -> usize {
+    fn add(&mut self, kind: RefusalKind, name: String, wall: Timestamp) -> usize {
         let (why, told) = (String::new(), Seldom::default());
         let (user, topic, peer) = (None, None, None);
-        let entry = Entry { kind, name, user, topic, peer, why, count: 0, first: wall, last: wall, told };
+        let entry = RefusalEntry { kind, name, user, topic, peer, why, count: 0, first: wall, last: wall, told };
         if self.entries.len() < REFUSED_KEPT_MAX {
             self.entries.push(entry);
             return self.entries.len() - 1;
@@ -325,7 +326,7 @@ mod tests {
     fn login(name: &str) -> Refused<'_> {
         let peer = Some("10.0.0.7:4711".parse().unwrap());
         let why = "the user name or password is not right";
-        Refused { kind: Kind::Login, name: Some(name), user: Some(name), topic: None, peer, why }
+        Refused { kind: RefusalKind::Login, name: Some(name), user: Some(name), topic: None, peer, why }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -341,7 +342,7 @@ mod tests {
             told.extend(due.map(|(entry, before)| (second, entry.count, before)));
         }
         assert_eq!(told, [(0, 1, 0), (60, 61, 59), (120, 121, 59)]);
-        assert_eq!(book.counts[&Kind::Login], 121, "the control: all of them are counted");
+        assert_eq!(book.counts[&RefusalKind::Login], 121, "the control: all of them are counted");
         let due = book.note(&login("press-89"), at(121), begun + Duration::from_secs(121));
         assert_eq!(due.unwrap().0.name, "press-89", "another name is told at once");
     }
@@ -353,7 +354,7 @@ mod tests {
         let told = names.iter().zip(0..).filter(|(name, second)| book.note(&login(name), at(*second), now).is_some());
         assert_eq!(told.count(), REFUSED_WARNINGS_MAX);
         assert_eq!(book.entries.len(), REFUSED_KEPT_MAX);
-        assert_eq!(book.counts[&Kind::Login], 10_000);
+        assert_eq!(book.counts[&RefusalKind::Login], 10_000);
         assert!(book.entries.iter().any(|entry| entry.name == "press-9999"), "the newest ones are remembered");
     }
 
@@ -363,13 +364,13 @@ mod tests {
         book.note(&login("press-88"), at(0), now);
         let names: Vec<String> = (0..1000).map(|number| format!("stranger-{number}")).collect();
         for name in &names {
-            let gone = Refused { kind: Kind::NameGaveWay, user: None, peer: None, ..login(name) };
+            let gone = Refused { kind: RefusalKind::NameGaveWay, user: None, peer: None, ..login(name) };
             book.note(&gone, at(1), now);
         }
         let names: Vec<&str> = book.entries.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(names, ["press-88", "stranger-999"], "one entry each would leave none of others");
-        assert_eq!(book.counts[&Kind::NameGaveWay], 1000);
-        assert!(book.recent.contains_key(&Kind::NameGaveWay), "health tells of it");
+        assert_eq!(book.counts[&RefusalKind::NameGaveWay], 1000);
+        assert!(book.recent.contains_key(&RefusalKind::NameGaveWay), "health tells of it");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
-use crate::broker::{Broker, BrokerError, BrokerSettings, Ends};
+use crate::broker::{Broker, BrokerError, BrokerHandles, BrokerSettings};
 use crate::config::{Config, ConfigError};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
@@ -34,8 +34,8 @@ use crate::partitions::Partitions;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
 pub use check::{Scope, check, connect};
-use partition::{Around, Opened, RunningPartition, Ways};
-use reload::Door;
+use partition::{OpenedPartition, RunningPartition, Surroundings, WriterChannels};
+use reload::ReloadTarget;
 
 /// Why the collector cannot run, or failed to stop.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,7 @@ pub struct Collector {
     web: JoinHandle<()>,
     partitions: Vec<RunningPartition>,
     models: ModelThreads,
-    door: Door,
+    door: ReloadTarget,
     supervisor: Supervisor,
     _data: DataDirectory,
 }
@@ -158,7 +158,7 @@ impl Collector {
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let key = data.identity()?.public_key();
         data.show_public_key(&key)?;
-        let opened = Opened::of(config, &data).await?;
+        let opened = OpenedPartition::of(config, &data).await?;
         let health = Arc::new(Health::default());
         let (switch, stopping) = stop::channel();
         let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
@@ -171,8 +171,8 @@ impl Collector {
         let WayIn { outbox, address: mqtt, door, serving } = way_in;
         let way_part = if mqtt.is_some() { Part::Endpoint } else { Part::Broker };
         let around =
-            Around { config, data: data.path(), supervisor: &supervisor, health: &health, stopping: &stopping };
-        let ways = Ways { incoming, outbox, posts, commits: commits.clone() };
+            Surroundings { config, data: data.path(), supervisor: &supervisor, health: &health, stopping: &stopping };
+        let ways = WriterChannels { incoming, outbox, posts, commits: commits.clone() };
         let (running, held) = RunningPartition::start(opened, ways, &around)?;
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
@@ -269,7 +269,7 @@ impl Collector {
 struct WayIn {
     outbox: Outbox,
     address: Option<SocketAddr>,
-    door: Door,
+    door: ReloadTarget,
     serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -283,15 +283,20 @@ impl WayIn {
     ) -> Result<Self, RunError> {
         let (health, stopping) = (Arc::clone(health), stopping.clone());
         if let Some(settings) = broker_settings(config)? {
-            let (broker, Ends { answers, door }) = Broker::new(&settings, intake, health, stopping)?;
+            let (broker, BrokerHandles { answers, door }) = Broker::new(&settings, intake, health, stopping)?;
             let serving = Box::pin(broker.serve());
-            return Ok(Self { outbox: Outbox::Broker(answers), address: None, door: Door::Broker(door), serving });
+            return Ok(Self {
+                outbox: Outbox::Broker(answers),
+                address: None,
+                door: ReloadTarget::Broker(door),
+                serving,
+            });
         }
         let settings = EndpointSettings { connections_max, ..config.endpoint()? };
         let registry = Arc::new(Registry::default());
         let endpoint = Endpoint::bind(settings, intake, Arc::clone(&registry), health, stopping).await?;
         let address = endpoint.address().map_err(system("the address of a socket"))?;
-        let door = Door::Endpoint(endpoint.gate());
+        let door = ReloadTarget::Endpoint(endpoint.gate());
         let serving = Box::pin(endpoint.serve());
         Ok(Self { outbox: Outbox::Endpoint(registry), address: Some(address), door, serving })
     }

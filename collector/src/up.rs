@@ -14,7 +14,7 @@ use afferent_host::url::BrokerUrl;
 use afferent_protocol::ids::Offset;
 
 use crate::config::{Config, Http};
-use crate::line::Lines;
+use crate::line::LineRenderer;
 use crate::run::{Collector, RunError, terminated};
 use crate::subscribe::{Filter, Format, Reading};
 
@@ -112,7 +112,7 @@ async fn show(collector: &Collector, begin: Offset) {
     let mut durable = collector.durable();
     let reader = Arc::clone(&collector.state.partitions.first().reader);
     let mut reading = Reading::follow(begin, Filter::default(), Format::Lines);
-    let mut lines = Lines::default();
+    let mut lines = LineRenderer::default();
     loop {
         let log = reader.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -132,7 +132,7 @@ async fn show(collector: &Collector, begin: Offset) {
 }
 
 /// Writes the events of a page as lines for people.
-fn write_lines(lines: &mut Lines, page: &[u8]) -> std::io::Result<()> {
+fn write_lines(lines: &mut LineRenderer, page: &[u8]) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     for json in page.split(|byte| *byte == b'\n').filter(|json| !json.is_empty()) {
         writeln!(out, "{}", lines.line(&String::from_utf8_lossy(json)))?;

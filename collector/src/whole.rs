@@ -60,13 +60,15 @@ pub fn schema() -> utoipa::openapi::Schema {
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Form {
+    enum NumberForm {
         Number(u64),
         Text(String),
     }
-    match Form::deserialize(from)? {
-        Form::Number(number) => Ok(number),
-        Form::Text(text) => text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is no whole number"))),
+    match NumberForm::deserialize(from)? {
+        NumberForm::Number(number) => Ok(number),
+        NumberForm::Text(text) => {
+            text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is no whole number")))
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub struct RefusedReport {
 }
 
 impl RefusedReport {
-    fn of(entry: refused::Entry) -> Self {
+    fn of(entry: refused::RefusalEntry) -> Self {
         Self {
             kind: entry.kind.name().to_owned(),
             remedy: entry.kind.remedy().to_owned(),

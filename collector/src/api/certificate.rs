@@ -16,12 +16,12 @@ use super::accept::{self, Offer};
 use super::budget::Client;
 use super::budget::computing::{Computation, JSON};
 use super::problem::Problem;
-use super::query::values::{Machine, list, optional, required};
+use super::query::values::{MachineName, list, optional, required};
 use super::query::{Parameters, Query, QueryError, refused};
 use super::state::Api;
-use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, by_extracts, text};
+use crate::certificate::{About, Certificate, CertificateError, CheckMaterial, Evidence, Span, by_extracts, text};
 use crate::log::address::Partition;
-use crate::log::events::{Hole, Part, Walk};
+use crate::log::events::{Hole, Walk, WalkItem};
 use crate::log::{Kinds, NameHash, ReadLog, Trust, Wanted};
 use crate::models::runner::{Cancel, ReplayError};
 
@@ -42,7 +42,7 @@ pub(super) struct CertificateQuery {
     /// The machine that it is about, the first level of subjects; or `source`.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
-    machine: Option<Machine>,
+    machine: Option<MachineName>,
     /// The first instant by the source's clock (RFC 3339).
     #[serde(deserialize_with = "required")]
     #[param(value_type = String)]
@@ -70,23 +70,23 @@ impl CertificateQuery {
     fn about(&self) -> Result<About, Problem> {
         match (self.source, &self.machine) {
             (Some(source), None) => Ok(About::Source(source)),
-            (None, Some(Machine(machine))) => Ok(About::Machine(machine.clone())),
+            (None, Some(MachineName(machine))) => Ok(About::Machine(machine.clone())),
             (None, None) => Err(refused::<Self>(&QueryError::Missing("source` or `machine"))),
             (Some(_), Some(_)) => Err(refused::<Self>(&QueryError::Together("source", "machine"))),
         }
     }
 }
 
-/// How it is written.
+/// The format of a certificate.
 #[derive(Clone, Copy)]
-enum Form {
+enum CertificateFormat {
     Json,
     Text,
 }
 
-const FORMS: [Offer<Form>; 2] = [
-    Offer { media: JSON, alias: None, answer: Form::Json },
-    Offer { media: "text/plain", alias: None, answer: Form::Text },
+const FORMS: [Offer<CertificateFormat>; 2] = [
+    Offer { media: JSON, alias: None, answer: CertificateFormat::Json },
+    Offer { media: "text/plain", alias: None, answer: CertificateFormat::Text },
 ];
 
 /// Answers with the certificate, as JSON, or as text for whoever wants `text/plain` more. What is unusual
@@ -105,7 +105,7 @@ pub(super) async fn certificate(
     let (about, span) = (asked.about()?, Span { from: asked.from, until: asked.until });
     let (own, key) = api.state.own;
     let trust = if asked.key.is_empty() { Trust::Answering(key) } else { Trust::Named(asked.key) };
-    let means = Means { trust, ..Means::default() };
+    let means = CheckMaterial { trust, ..CheckMaterial::default() };
     let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
     let held = api.held_by(asked.partition, None)?.clone();
     let log = held.reader.another();
@@ -118,8 +118,8 @@ pub(super) async fn certificate(
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
     let mut answer = match form {
-        Form::Json => Json(certificate).into_response(),
-        Form::Text => text::text(&certificate).into_response(),
+        CertificateFormat::Json => Json(certificate).into_response(),
+        CertificateFormat::Text => text::text(&certificate).into_response(),
     };
     answer.headers_mut().insert(COMPLETE, complete);
     answer.headers_mut().insert(VERDICT, verdict);
@@ -131,10 +131,10 @@ fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence, cancel: &Cancel) -
     look_ahead(log, &mut evidence, cancel)?;
     let walked = Walk::over(&**log, log.kept()).run(&mut Vec::new(), &mut |part| {
         match part {
-            Part::Entry(entry) => evidence.batch(entry.head, entry.batch),
-            Part::Hole(Hole { addresses, .. }) => evidence.hole(addresses.offsets.start, addresses.offsets.end),
+            WalkItem::Entry(entry) => evidence.batch(entry.head, entry.batch),
+            WalkItem::Hole(Hole { addresses, .. }) => evidence.hole(addresses.offsets.start, addresses.offsets.end),
             // Evidence itself sees whether it had begun before that.
-            Part::Removed(_) => {}
+            WalkItem::Removed(_) => {}
         }
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -149,7 +149,7 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) 
     let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
     let wanted = Wanted { kinds: Kinds::of_type(Kind::LifeCycle.type_name()), sources, ..Wanted::default() };
     let walked = Walk::over(&**log, log.kept()).wanting(&wanted).run(&mut Vec::new(), &mut |part| {
-        if let Part::Entry(entry) = part {
+        if let WalkItem::Entry(entry) = part {
             evidence.ahead(entry.head, entry.batch);
         }
         if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -9,13 +9,13 @@ use crate::terms::PlaceText;
 
 /// A place between two pages of one query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cursor {
+pub(super) struct PageCursor {
     pub(super) place: Place,
     /// The checksum of the query that it belongs to.
     query: u32,
 }
 
-impl Cursor {
+impl PageCursor {
     /// Behind the offsets that were looked at for this query.
     pub(super) fn new(place: Place, query: &[(String, String)]) -> Self {
         Self { place, query: checksum(query) }
@@ -63,12 +63,12 @@ mod tests {
     #[test]
     fn a_cursor_is_taken_back_by_the_query_that_it_was_given_for() {
         let place = Place { log_id: [7; 16], partition: 0, term: 9, offset: Offset::new(1042) };
-        let text = Cursor::new(place, &query("from=1&type=alarm&limit=5")).text();
+        let text = PageCursor::new(place, &query("from=1&type=alarm&limit=5")).text();
         let again = query(&format!("limit=9&cursor={text}&type=alarm&from=1"));
-        assert_eq!(Cursor::read(&text, &again).unwrap().place, place);
-        assert!(Cursor::read(&text, &query("from=1&type=state")).is_err());
+        assert_eq!(PageCursor::read(&text, &again).unwrap().place, place);
+        assert!(PageCursor::read(&text, &query("from=1&type=state")).is_err());
         for wrong in ["", "1", "1042", "1.412.0", "2.1.0", "2.00000000.", "2.+0000000.1@", "\0"] {
-            assert!(Cursor::read(wrong, &query("from=1")).is_err(), "{wrong:?}");
+            assert!(PageCursor::read(wrong, &query("from=1")).is_err(), "{wrong:?}");
         }
     }
 }

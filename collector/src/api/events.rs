@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::accept::{self, Offer};
 use super::blocking::blocking;
-use super::budget::{Client, Room, Share};
-use super::cursor::Cursor;
+use super::budget::{Client, PageBytes, Share};
+use super::cursor::PageCursor;
 use super::pages::Pages;
 use super::problem::Problem;
 use super::query::Query;
-use super::query::part::{Asked, EventsQuery};
+use super::query::part::{EventsQuery, EventsRequest};
 use super::state::Api;
 use crate::limits::{EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX};
 use crate::log::ReadLog;
@@ -65,7 +65,7 @@ pub(super) async fn events(
     let log = api.held_by(query.partition, query.start())?.reader.another();
     let part = blocking({
         let (log, query) = (Arc::clone(&log), query.clone());
-        move || Part::find(&*log, &query)
+        move || ScanRange::find(&*log, &query)
     })
     .await??;
     let mut headers = HeaderMap::new();
@@ -91,8 +91,8 @@ pub(super) async fn events(
     Ok((headers, long(pages, share, format)).into_response())
 }
 
-/// Offsets to look at.
-struct Part {
+/// The offsets that a request scans.
+struct ScanRange {
     from: Offset,
     end: Offset,
     first: Offset,
@@ -103,8 +103,8 @@ struct Part {
     is_open: bool,
 }
 
-impl Part {
-    fn find(log: &dyn ReadLog, query: &Asked) -> Result<Self, StartError> {
+impl ScanRange {
+    fn find(log: &dyn ReadLog, query: &EventsRequest) -> Result<Self, StartError> {
         let start = query.start().unwrap_or(Start::First);
         // A cursor that was given before the time came at which the part begins does not lead to what lies before it.
         let begins = match query.from {
@@ -144,9 +144,9 @@ const FORMATS: [Offer<Format>; 2] = [
 async fn page(
     log: &Arc<dyn ReadLog>,
     mut pages: Pages,
-    room: &Room,
-    part: &Part,
-    query: &Asked,
+    room: &PageBytes,
+    part: &ScanRange,
+    query: &EventsRequest,
     mut headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let is_array = headers[header::CONTENT_TYPE] == BATCH;
@@ -166,7 +166,7 @@ async fn page(
     headers.insert(NEXT_OFFSET, next.get().into());
     headers.insert(BYTES_READ, log.bytes_read().into());
     if part.is_open || next < part.end {
-        let cursor = Cursor::new(log.terms().place(next), &query.pairs).text();
+        let cursor = PageCursor::new(log.terms().place(next), &query.pairs).text();
         headers.insert(NEXT_CURSOR, HeaderValue::from_str(&cursor).expect("digits, dots and an @"));
     }
     Ok((headers, Body::from(room.hold(body))).into_response())

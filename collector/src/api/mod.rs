@@ -54,16 +54,22 @@ use tower_http::compression::CompressionLayer;
 
 use afferent_host::stop::Stop;
 use budget::Budgets;
-pub use origin::Names;
+pub use origin::AllowedHosts;
 use problem::Problem;
 use state::Api;
-pub use state::{ApiState, Own};
+pub use state::{ApiState, CollectorIdentity};
 
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
 /// What goes wrong with one connection does not end the others.
 /// So many connections are served at a time, and each client has its share of them and of all else (`budget`).
 /// It answers to `names` and to those of loopback.
-pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stop) {
+pub async fn serve(
+    listener: TcpListener,
+    state: ApiState,
+    names: AllowedHosts,
+    connections_max: usize,
+    stopping: Stop,
+) {
     let budgets = Arc::new(Budgets::new(connections_max, Arc::clone(&state.health)));
     let api = Api { state, stopping: stopping.clone(), tail: Arc::default(), budgets: Arc::clone(&budgets) };
     server::serve(listener, router(api, names), budgets, stopping).await;
@@ -94,7 +100,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     ]
 }
 
-fn router(api: Api, names: Names) -> Router {
+fn router(api: Api, names: AllowedHosts) -> Router {
     let health = api.state.health.clone();
     let keep_reserve = axum::middleware::from_fn_with_state(Arc::clone(&api.budgets), budget::reserve::keep);
     let keep_origin = (Arc::new(names), Arc::clone(&api.budgets));

@@ -24,15 +24,15 @@ use super::blocking::blocking;
 use super::budget::computing::{self, Computation, JSON};
 use super::budget::{Client, Sent};
 use super::problem::Problem;
-use super::query::values::{Whole, optional};
+use super::query::values::{WholeNumber, optional};
 use super::query::{Nothing, Parameters, Query};
 use super::state::Api;
 use crate::limits::{HTTP_DOCUMENT_BYTES_MAX, MODEL_ROWS_MAX};
 use crate::models::diff::Change;
-use crate::models::question::{Question, QuestionError, Wanted};
+use crate::models::question::{QuestionError, StateSelection, ViewQuery};
 use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, StateAt, Status};
 use crate::models::span::Span;
-use crate::models::what_if::{Plan, PlanError, Report, RunError};
+use crate::models::what_if::{Plan, PlanError, PlanRunError, Report};
 use crate::models::{BuiltIn, CountedFromView, Definition, time_text};
 use crate::subscribe::Start;
 
@@ -224,7 +224,7 @@ pub(super) struct StateQuery {
     /// So many of the newest intervals of every machine; all of them by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 0, maximum = 100_000)]
-    intervals: Option<Whole<0, ROWS_MAX>>,
+    intervals: Option<WholeNumber<0, ROWS_MAX>>,
     /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time.
     /// Whole intervals are given, also where they began before it. Of kpi: the figures from this time on. `from` and
     /// `until` of each machine are what they cover; `begins_late` and `ends_early` say why that is less than asked.
@@ -239,7 +239,7 @@ pub(super) struct StateQuery {
     /// more.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
-    limit: Option<Whole<1, ROWS_MAX>>,
+    limit: Option<WholeNumber<1, ROWS_MAX>>,
     /// Goes on behind the rows of the page whose answer had this `cursor`; the other parameters must be the same. With
     /// `as_of`, all pages are of one state.
     cursor: Option<String>,
@@ -253,11 +253,12 @@ impl Parameters for StateQuery {
 }
 
 impl StateQuery {
-    fn question(self, of: &BuiltIn) -> Result<Question, QuestionError> {
+    fn question(self, of: &BuiltIn) -> Result<ViewQuery, QuestionError> {
         let Self { as_of: _, machine, intervals, from, until, limit, cursor } = self;
         let rows = |count: u64| usize::try_from(count).expect("no more than MODEL_ROWS_MAX");
-        let (intervals, limit) = (intervals.map(|Whole(count)| rows(count)), limit.map(|Whole(count)| rows(count)));
-        Question::new(of, Wanted { machine, intervals, span: Span { from, until }, limit, cursor })
+        let (intervals, limit) =
+            (intervals.map(|WholeNumber(count)| rows(count)), limit.map(|WholeNumber(count)| rows(count)));
+        ViewQuery::new(of, StateSelection { machine, intervals, span: Span { from, until }, limit, cursor })
     }
 }
 
@@ -351,7 +352,7 @@ impl ModelReport {
 
 impl StateReport {
     /// The part of a state that a question asks for.
-    pub fn of(at: StateAt, question: &Question) -> Self {
+    pub fn of(at: StateAt, question: &ViewQuery) -> Self {
         let StateAt { model, offset, time, counts_from, mut state } = at;
         let cursor = question.keep(&mut state);
         let (offset, time) = (offset.to_string(), time_text(time));
@@ -427,17 +428,19 @@ impl From<PlanError> for Problem {
     }
 }
 
-impl From<RunError> for Problem {
-    fn from(error: RunError) -> Self {
+impl From<PlanRunError> for Problem {
+    fn from(error: PlanRunError) -> Self {
         let detail = error.to_string();
         match error {
-            RunError::Condition { .. } => {
+            PlanRunError::Condition { .. } => {
                 let remedy = "name the events that it is meant for, as type = \"sample\"";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy)
             }
-            RunError::Model { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, "report it with the plan"),
-            RunError::Ask(error) => error.into(),
-            RunError::Replay(error) => error.into(),
+            PlanRunError::Model { .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, "report it with the plan")
+            }
+            PlanRunError::Ask(error) => error.into(),
+            PlanRunError::Replay(error) => error.into(),
         }
     }
 }

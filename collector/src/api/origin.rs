@@ -9,7 +9,7 @@
 //!   holds also where a browser sends neither.
 //!
 //! A page can have its own name resolve to this machine (DNS rebinding), and is then of the same origin. So a request,
-//! also one that reads, is refused when its `Host` is not one of this collector's names ([`Names`]).
+//! also one that reads, is refused when its `Host` is not one of this collector's names ([`AllowedHosts`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use super::budget::{Budgets, Client};
 use super::problem::Problem;
 use super::publish::{ATTRIBUTE, media_type};
-use crate::refused::Kind;
+use crate::refused::RefusalKind;
 
 /// What a browser says of where a request comes from (Fetch Metadata).
 const SITE: &str = "sec-fetch-site";
@@ -32,14 +32,14 @@ const PLAIN: [&str; 4] = ["", "application/x-www-form-urlencoded", "multipart/fo
 
 /// The names by which this collector may be asked, beside those of loopback.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub struct AllowedHosts {
     /// Where it listens.
     pub listen: Option<IpAddr>,
     /// Names from the configuration, in lower case.
     pub names: Vec<String>,
 }
 
-impl Names {
+impl AllowedHosts {
     /// Whether it is one of them. `local` is the address that the connection came to.
     fn has(&self, host: &str, local: Option<IpAddr>) -> bool {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
@@ -55,7 +55,7 @@ impl Names {
     }
 
     /// Checks a request.
-    fn check(&self, request: &Request, local: Option<IpAddr>) -> Result<(), (Kind, Problem)> {
+    fn check(&self, request: &Request, local: Option<IpAddr>) -> Result<(), (RefusalKind, Problem)> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
@@ -77,12 +77,12 @@ impl Names {
             let remedy = "send it as application/json, application/cloudevents+json, application/x-ndjson or \
                           application/toml, whichever it is (curl: -H 'Content-Type: …')";
             let detail = "the content type is one that a browser sends for any page, without asking";
-            return Err((Kind::HttpOrigin, Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy)));
+            return Err((RefusalKind::HttpOrigin, Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy)));
         }
         Ok(())
     }
 
-    fn check_origin(&self, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), (Kind, Problem)> {
+    fn check_origin(&self, headers: &HeaderMap, host: Option<&Authority>) -> Result<(), (RefusalKind, Problem)> {
         let is_other_site = |site: &[u8]| !matches!(site, b"same-origin" | b"none");
         let site = headers.get_all(SITE).iter().find(|site| is_other_site(site.as_bytes()));
         let origin = headers.get_all(header::ORIGIN).iter().find(|origin| !self.is_own(origin.as_bytes(), host));
@@ -90,7 +90,7 @@ impl Names {
         let detail = format!("a page of another origin ({}) asks for this", shown(other.as_bytes()));
         let remedy = "ask from the collector's own page, or with a program; behind a proxy add the page's name to `names` \
                       under [http]";
-        Err((Kind::HttpOrigin, Problem::new(StatusCode::FORBIDDEN, detail, remedy)))
+        Err((RefusalKind::HttpOrigin, Problem::new(StatusCode::FORBIDDEN, detail, remedy)))
     }
 
     /// Whether an origin is that of the page that is asked here: the host of the request, or one of the names given.
@@ -117,10 +117,10 @@ fn authority(bytes: &[u8]) -> Option<Authority> {
     Authority::try_from(bytes).ok().filter(|authority| !authority.as_str().contains('@'))
 }
 
-fn foreign_host(host: &[u8]) -> (Kind, Problem) {
+fn foreign_host(host: &[u8]) -> (RefusalKind, Problem) {
     let detail = format!("`Host` is {}, and that is no name of this collector", shown(host));
     let remedy = "ask at the address that it listens on, or add the name to `names` under [http] in its configuration";
-    (Kind::HttpHost, Problem::new(StatusCode::MISDIRECTED_REQUEST, detail, remedy))
+    (RefusalKind::HttpHost, Problem::new(StatusCode::MISDIRECTED_REQUEST, detail, remedy))
 }
 
 fn shown(bytes: &[u8]) -> String {
@@ -139,7 +139,7 @@ fn is_plain(headers: &HeaderMap) -> bool {
 
 /// Refuses what a browser should not have sent.
 pub(super) async fn keep(
-    State((names, budgets)): State<(Arc<Names>, Arc<Budgets>)>,
+    State((names, budgets)): State<(Arc<AllowedHosts>, Arc<Budgets>)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -156,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    fn names() -> Names {
-        Names { listen: Some([10, 0, 0, 7].into()), names: vec!["plant.example".to_owned()] }
+    fn names() -> AllowedHosts {
+        AllowedHosts { listen: Some([10, 0, 0, 7].into()), names: vec!["plant.example".to_owned()] }
     }
 
     fn status(method: &str, headers: &[(&str, &str)]) -> u16 {

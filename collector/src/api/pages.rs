@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use tokio::task::JoinSet;
 
 use super::blocking::panicked;
-use super::budget::{Address, Budgets, Client, Room};
+use super::budget::{Budgets, Client, ClientAddress, PageBytes};
 use super::problem::Problem;
 use super::state::Api;
-use super::tail::{Follower, Rendered, Tail};
+use super::tail::{Rendered, Tail, TailFollower};
 use crate::limits::{EVENTS_DEFAULT, PAGE_BUFFERS_KEPT_BYTES, PAGE_BYTES};
 use crate::log::{ReadLog, ReadLogError};
 use crate::subscribe::{Filter, Format, Page, Reading};
@@ -21,18 +21,18 @@ pub(super) struct Pages {
     log: Arc<dyn ReadLog>,
     budgets: Arc<Budgets>,
     /// Whose turn it takes to render one.
-    of: Address,
+    of: ClientAddress,
     /// `None` while a page is rendered, and after one that failed.
     reading: Option<Reading>,
     /// A page that is being rendered while the one before it is sent.
-    ahead: Option<JoinSet<Rendering>>,
+    ahead: Option<JoinSet<RenderedPage>>,
     is_ahead: bool,
     /// Pages are shared with others at the log's end.
-    follower: Option<Follower>,
+    follower: Option<TailFollower>,
 }
 
 /// A reader, and the page that it has rendered.
-type Rendering = (Reading, Vec<u8>, Result<Page, ReadLogError>);
+type RenderedPage = (Reading, Vec<u8>, Result<Page, ReadLogError>);
 
 impl Pages {
     pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading, api: &Api, client: &Client) -> Self {
@@ -47,7 +47,7 @@ impl Pages {
 
     /// Pages of one who follows the log as server-sent events, shared with all others at its end.
     pub(super) fn following(log: Arc<dyn ReadLog>, reading: Reading, api: &Api, client: &Client) -> Self {
-        let follower = Follower::new(&api.tail, reading.is_filtered());
+        let follower = TailFollower::new(&api.tail, reading.is_filtered());
         Self { follower: Some(follower), ..Self::new(log, reading, api, client) }
     }
 
@@ -97,7 +97,7 @@ impl Pages {
     }
 
     /// Renders a page when it is this client's turn. Who has gone by then has no turn.
-    fn render(&self, reading: Reading) -> JoinSet<Rendering> {
+    fn render(&self, reading: Reading) -> JoinSet<RenderedPage> {
         let (log, budgets, of, is_ahead) = (Arc::clone(&self.log), Arc::clone(&self.budgets), self.of, self.is_ahead);
         let mut rendering = JoinSet::new();
         rendering.spawn(async move {
@@ -141,7 +141,7 @@ impl Pages {
 }
 
 /// The page that all followers share who have everything before `at`, which is before the log's end.
-async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset, room: &Room) -> Result<Arc<Rendered>, Problem> {
+async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset, room: &PageBytes) -> Result<Arc<Rendered>, Problem> {
     if let Some(page) = tail.find(at) {
         return Ok(page);
     }
@@ -168,7 +168,7 @@ fn render(
     bytes_max: usize,
     from_start: usize,
     buffers_kept: usize,
-) -> Rendering {
+) -> RenderedPage {
     let mut bytes = Vec::with_capacity(from_start);
     let page = reading.page_of(bytes_max, &**log, &mut bytes);
     reading.shrink(buffers_kept);

@@ -15,7 +15,7 @@ use super::query::{Nothing, Query};
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
-use crate::posted::{Amended, EventRefusal, Given, NewEvent, Placed, PostRefusal, check, look};
+use crate::posted::{Amended, EventRefusal, NewEvent, PostRefusal, PostedAt, PostedJson, check, look};
 
 const ONE: &str = "application/cloudevents+json";
 /// The header by which a CloudEvent in binary mode is known.
@@ -61,7 +61,7 @@ pub(super) async fn publish(
 ) -> Result<Json<Published>, Problem> {
     let kind = kind_of(&headers)?;
     let body = body.taken(POST_BYTES_MAX).await?;
-    let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
+    let events = if kind == BodyKind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.held().sources.all();
     let (own, partition) = (api.held().reader.own(), api.held().reader.partition().get());
     // A name that has delivered nothing is anybody's: it takes no maker's name away.
@@ -80,8 +80,8 @@ pub(super) async fn publish(
     super::amend::check(&api, amended).await?;
     let named: Vec<(String, String)> = events.iter().map(|event| (event.source.clone(), event.id.clone())).collect();
     let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
-    let told = |((source, id), place): ((String, String), Placed)| {
-        let Placed { offset, duplicate } = place;
+    let told = |((source, id), place): ((String, String), PostedAt)| {
+        let PostedAt { offset, duplicate } = place;
         PublishedEvent { source, id, partition, offset: offset.to_string(), duplicate }
     };
     Ok(Json(Published { events: named.into_iter().zip(places).map(told).collect() }))
@@ -89,7 +89,7 @@ pub(super) async fn publish(
 
 /// How the events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum BodyKind {
     One,
     Array,
     Lines,
@@ -103,12 +103,12 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-fn kind_of(headers: &HeaderMap) -> Result<Kind, Problem> {
+fn kind_of(headers: &HeaderMap) -> Result<BodyKind, Problem> {
     match media_type(headers).as_str() {
-        _ if headers.contains_key(SPECVERSION) => Ok(Kind::Binary),
-        ONE => Ok(Kind::One),
-        super::events::BATCH => Ok(Kind::Array),
-        super::events::NDJSON => Ok(Kind::Lines),
+        _ if headers.contains_key(SPECVERSION) => Ok(BodyKind::Binary),
+        ONE => Ok(BodyKind::One),
+        super::events::BATCH => Ok(BodyKind::Array),
+        super::events::NDJSON => Ok(BodyKind::Lines),
         _ => {
             let detail = "the content type is not one that events are taken in";
             let remedy = format!(
@@ -123,9 +123,9 @@ fn kind_of(headers: &HeaderMap) -> Result<Kind, Problem> {
 
 /// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers,
 /// percent-encoded where they are not plain, and the body is its data.
-fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Given<'b>, Problem> {
+fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PostedJson<'b>, Problem> {
     let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, "mend the event, and send it again");
-    let mut given = Given::default();
+    let mut given = PostedJson::default();
     for (name, value) in headers {
         let name = name.as_str();
         let Some(attribute) = name.strip_prefix(ATTRIBUTE) else { continue };
@@ -157,16 +157,16 @@ fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Given<'b>, Problem>
     Ok(given)
 }
 
-fn read<'b>(kind: Kind, body: &'b [u8]) -> Result<Vec<Given<'b>>, Problem> {
+fn read<'b>(kind: BodyKind, body: &'b [u8]) -> Result<Vec<PostedJson<'b>>, Problem> {
     let malformed = |at: String, error: serde_json::Error| {
         let detail = format!("{at} cannot be read as JSON: {error}");
         Problem::new(StatusCode::BAD_REQUEST, detail, "send CloudEvents in the JSON format, nested 100 deep at most")
     };
     let events = match kind {
-        Kind::Binary => unreachable!("it is read out of headers"),
-        Kind::One => vec![serde_json::from_slice(body).map_err(|error| malformed("the event".to_owned(), error))?],
-        Kind::Array => serde_json::from_slice(body).map_err(|error| malformed("the array".to_owned(), error))?,
-        Kind::Lines => {
+        BodyKind::Binary => unreachable!("it is read out of headers"),
+        BodyKind::One => vec![serde_json::from_slice(body).map_err(|error| malformed("the event".to_owned(), error))?],
+        BodyKind::Array => serde_json::from_slice(body).map_err(|error| malformed("the array".to_owned(), error))?,
+        BodyKind::Lines => {
             let lines = body.split(|byte| *byte == b'\n').enumerate();
             let lines = lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace));
             let event = |(at, line): (usize, &'b [u8])| {
@@ -192,7 +192,7 @@ fn of_refusal(at: usize, refusal: &EventRefusal) -> Problem {
 }
 
 /// Has the writer append them, and waits until they are on disk.
-async fn place(api: &Api, events: Vec<NewEvent>) -> Result<Vec<Placed>, Problem> {
+async fn place(api: &Api, events: Vec<NewEvent>) -> Result<Vec<PostedAt>, Problem> {
     let remedy = "send the same events again later: those that are on disk by then are answered as duplicates";
     let post = async move |intake: Intake| intake.post(events).await;
     super::written::written(api, post, remedy).await?.map_err(|refusal| match refusal {
@@ -224,7 +224,7 @@ mod tests {
 
     fn taken(more: &[(&'static str, &'static str)], body: &[u8]) -> NewEvent {
         let headers = headers(&[&LEAST[..], more].concat());
-        assert_eq!(kind_of(&headers).unwrap(), Kind::Binary);
+        assert_eq!(kind_of(&headers).unwrap(), BodyKind::Binary);
         check(binary(&headers, body).unwrap(), |_| false).unwrap()
     }
 

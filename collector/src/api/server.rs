@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 
 use super::budget::reserve::{HasAsked, Reserve};
-use super::budget::{Address, Budgets, Client};
+use super::budget::{Budgets, Client, ClientAddress};
 use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_RESERVE_TIME, HTTP_STALL_TIME};
 use crate::seldom::Seldom;
 
@@ -50,16 +50,17 @@ pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Bu
             }
         };
         let (router, stopping, local) = (router.clone(), stopping.clone(), stream.local_addr().ok());
-        match budgets.connections.take(Address::of(peer.ip()), 1) {
+        match budgets.connections.take(ClientAddress::of(peer.ip()), 1) {
             Ok(share) => {
-                let asked = Asked::new(router, Client { peer, local, is_beyond: None }, HasAsked::default());
+                let asked =
+                    ConnectionService::new(router, Client { peer, local, is_beyond: None }, HasAsked::default());
                 connections.spawn(async move {
                     connection(stream, asked, HTTP_HEAD_TIME, stopping).await;
                     drop(share);
                 });
             }
             Err(full) => reserve.admit(|has_asked| {
-                let asked = Asked::new(router, Client { peer, local, is_beyond: Some(full) }, has_asked);
+                let asked = ConnectionService::new(router, Client { peer, local, is_beyond: Some(full) }, has_asked);
                 let connection = connection(stream, asked, HTTP_RESERVE_TIME, stopping);
                 connections.spawn(async {
                     // A client that reads an answer more slowly gives its connection to others.
@@ -84,20 +85,20 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// The router, for the requests of one connection: they carry whose they are.
-struct Asked {
+/// The router for the requests of one connection, each of which carries its client.
+struct ConnectionService {
     router: TowerToHyperService<Router>,
     client: Client,
     has_asked: HasAsked,
 }
 
-impl Asked {
+impl ConnectionService {
     fn new(router: Router, client: Client, has_asked: HasAsked) -> Self {
         Self { router: TowerToHyperService::new(router), client, has_asked }
     }
 }
 
-impl Service<Request<Incoming>> for Asked {
+impl Service<Request<Incoming>> for ConnectionService {
     type Response = Response;
     type Error = Infallible;
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
@@ -109,7 +110,7 @@ impl Service<Request<Incoming>> for Asked {
     }
 }
 
-async fn connection(stream: TcpStream, asked: Asked, head_time: Duration, mut stopping: Stop) {
+async fn connection(stream: TcpStream, asked: ConnectionService, head_time: Duration, mut stopping: Stop) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     // A client that does not read is disconnected. A silent one is not: it may be reading a stream.
@@ -205,7 +206,7 @@ mod tests {
             assert!(refusal.contains(word), "{word}: {refusal}");
         }
         assert!(said(served.asks("/healthz").await).await.ends_with("well"));
-        assert_eq!(served.health.refused.counts()[&crate::refused::Kind::HttpConnections], 1);
+        assert_eq!(served.health.refused.counts()[&crate::refused::RefusalKind::HttpConnections], 1);
 
         served.allowed.add_permits(OF_ONE);
         for stream in asked {

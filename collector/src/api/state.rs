@@ -13,18 +13,18 @@ use crate::intake::Health;
 use crate::log::ReadLog;
 use crate::log::address::Partition;
 use crate::models::runner::Models;
-use crate::partitions::{Held, Partitions};
+use crate::partitions::{PartitionHandles, Partitions};
 use crate::subscribe::Start;
 use crate::subscribe::named::Subscriptions;
 
 /// Who the collector is, for whoever holds the log against it.
-pub type Own = (SourceId, PublicKey);
+pub type CollectorIdentity = (SourceId, PublicKey);
 
 /// What the HTTP handlers see of the collector.
 #[derive(Clone)]
 pub struct ApiState {
     /// Who the collector is.
-    pub own: Own,
+    pub own: CollectorIdentity,
     /// The log.
     pub partitions: Partitions,
     /// Places that are kept for readers.
@@ -48,7 +48,7 @@ pub(super) struct Api {
 
 impl Api {
     /// The partition that a question names; else the one of the place where it begins; else the first.
-    pub(super) fn held_by(&self, named: Option<Partition>, start: Option<Start>) -> Result<&Held, Problem> {
+    pub(super) fn held_by(&self, named: Option<Partition>, start: Option<Start>) -> Result<&PartitionHandles, Problem> {
         let of_start = match start {
             Some(Start::Place(place)) => Some(Partition::new(place.partition)),
             _ => None,
@@ -58,7 +58,7 @@ impl Api {
     }
 
     /// The partition that is meant where a question names none.
-    pub(super) fn held(&self) -> &Held {
+    pub(super) fn held(&self) -> &PartitionHandles {
         self.state.partitions.first()
     }
 

@@ -23,8 +23,8 @@ use super::blocking::blocking;
 use super::budget::{Client, Share};
 use super::pages::Pages;
 use super::problem::Problem;
-use super::query::filter::{Chosen, types_schema};
-use super::query::values::{Whole, optional};
+use super::query::filter::{FilterTexts, types_schema};
+use super::query::values::{WholeNumber, optional};
 use super::query::{Parameters, Query, refused};
 use super::state::Api;
 use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
@@ -67,7 +67,7 @@ pub(super) struct StreamQuery {
     /// time in its data. Without it a comment comes every 15 s, which browsers do not pass on to scripts.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 15)]
-    heartbeat: Option<Whole<1, { KEEP_ALIVE_TIME.as_secs() }>>,
+    heartbeat: Option<WholeNumber<1, { KEEP_ALIVE_TIME.as_secs() }>>,
 }
 
 impl Parameters for StreamQuery {
@@ -79,7 +79,7 @@ impl StreamQuery {
     fn filter(&self) -> Result<Filter, Problem> {
         let (subject, types) = (self.subject.as_deref(), self.r#type.as_deref());
         let (sources, severity) = (self.source.as_deref(), self.severity.as_deref());
-        Chosen { subject, types, sources, severity }.filter().map_err(|error| refused::<Self>(&error))
+        FilterTexts { subject, types, sources, severity }.filter().map_err(|error| refused::<Self>(&error))
     }
 }
 
@@ -102,14 +102,14 @@ pub(super) async fn stream(
     let begins = start.to_come(now());
     let held = api.held_by(asked.partition, Some(start))?.clone();
     let place = Beginning { start, filter, log: held.reader.another(), api: api.clone(), client };
-    let follower = Follower {
+    let follower = StreamFollower {
         pages: place.pages().await?,
         begins: begins.map(|begins| (begins, place)),
         durable: held.durable,
         stopping: api.stopping,
         opened: false,
         has_begun: false,
-        heartbeat: asked.heartbeat.map(|Whole(seconds)| Duration::from_secs(seconds)),
+        heartbeat: asked.heartbeat.map(|WholeNumber(seconds)| Duration::from_secs(seconds)),
         spoken: Instant::now(),
         _share: share,
     };
@@ -167,7 +167,7 @@ pub(super) fn now() -> Timestamp {
     clock::wall()
 }
 
-struct Follower {
+struct StreamFollower {
     /// The time to come at which it begins, and then looks up where.
     begins: Option<(Timestamp, Beginning)>,
     pages: Pages,
@@ -191,7 +191,7 @@ enum Woken {
     Stopped,
 }
 
-impl Follower {
+impl StreamFollower {
     /// The next bytes, as soon as there are any; `None` when the collector stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         let bytes = self.next_bytes().await;

@@ -18,7 +18,7 @@ use super::budget::{Client, Sent};
 use super::events::NDJSON;
 use super::pages::Pages;
 use super::problem::{self, Problem};
-use super::query::values::{MemberName, Whole, optional, required};
+use super::query::values::{MemberName, WholeNumber, optional, required};
 use super::query::{Nothing, Parameters, Query, shortened};
 use super::state::Api;
 use super::stream::now;
@@ -27,10 +27,10 @@ use crate::limits::{
 };
 use crate::log::ReadLog;
 use crate::log::address::Partition;
-use crate::partitions::Held;
-use crate::refused::{Kind, Refused};
+use crate::partitions::PartitionHandles;
+use crate::refused::{RefusalKind, Refused};
 use crate::subscribe::named::{
-    AGAIN_AFTER, Created, FetchCursor, FilterText, Maker, Portion, SubscriptionError, Use, View,
+    AGAIN_AFTER, Created, Creator, FetchCursor, FilterText, MemberPortion, SubscriptionError, SubscriptionView, Use,
 };
 use crate::subscribe::{Page, Start};
 
@@ -112,7 +112,7 @@ pub struct MemberReport {
 }
 
 impl SubscriptionReport {
-    fn of(view: View, api: &Api) -> Result<Self, Problem> {
+    fn of(view: SubscriptionView, api: &Api) -> Result<Self, Problem> {
         let log = &api.held_by(Some(view.kept.partition()), None)?.reader;
         let end = log.kept().end;
         let error = view.kept.check(&log.terms(), end).err();
@@ -174,7 +174,7 @@ pub(super) async fn create(
     let new: NewSubscription = json(body).await?;
     let start: Start =
         new.from.as_deref().unwrap_or("first").parse().map_err(|error| Problem::of_place_text("from", &error))?;
-    let maker = Maker { by: client.address(), at: now() };
+    let maker = Creator { by: client.address(), at: now() };
     let created = blocking({
         let log = api.held_by(new.partition.map(Partition::new), Some(start))?.reader.another();
         let subscriptions = Arc::clone(&api.state.subscriptions);
@@ -190,7 +190,7 @@ pub(super) async fn create(
     let created = created.map_err(|error| {
         let is_full = is_full(&error);
         let problem = Problem::from(error);
-        if is_full { api.budgets.refuse(Kind::HttpSubscriptions, &client, problem) } else { problem }
+        if is_full { api.budgets.refuse(RefusalKind::HttpSubscriptions, &client, problem) } else { problem }
     })?;
     if let Created::New { gave_way: Some(gone) } = created {
         note_gave_way(&api, name, gone);
@@ -209,7 +209,7 @@ fn is_full(error: &SubscriptionError) -> bool {
 /// Remembers that one subscription gave way to another.
 fn note_gave_way(api: &Api, name: SourceId, gone: SourceId) {
     let why = format!("nobody had read this subscription, and it gave way to {name}");
-    let (kind, name) = (Kind::SubscriptionGaveWay, Some(gone.as_str()));
+    let (kind, name) = (RefusalKind::SubscriptionGaveWay, Some(gone.as_str()));
     api.state.health.refused.note(&Refused { kind, name, user: None, topic: None, peer: None, why: &why });
 }
 
@@ -239,11 +239,11 @@ pub(super) struct Fetch {
     /// Events at most, 1 to 2000; 1000 by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 2000)]
-    limit: Option<Whole<1, EVENTS_PAGED_MAX>>,
+    limit: Option<WholeNumber<1, EVENTS_PAGED_MAX>>,
     /// Seconds to wait for events when there are none, 0 to 20; 0 by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 0, maximum = 20)]
-    wait: Option<Whole<0, FETCH_WAIT_S_MAX>>,
+    wait: Option<WholeNumber<0, FETCH_WAIT_S_MAX>>,
 }
 
 impl Parameters for Fetch {
@@ -263,8 +263,8 @@ pub(super) async fn fetch(
     Query { asked, .. }: Query<Fetch>,
 ) -> Result<Response, Problem> {
     let name = name_of(&name)?;
-    let wait = asked.wait.map_or(Duration::ZERO, |Whole(seconds)| Duration::from_secs(seconds));
-    let limit = asked.limit.map_or(EVENTS_DEFAULT, |Whole(limit)| limit);
+    let wait = asked.wait.map_or(Duration::ZERO, |WholeNumber(seconds)| Duration::from_secs(seconds));
+    let limit = asked.limit.map_or(EVENTS_DEFAULT, |WholeNumber(limit)| limit);
     if api.state.subscriptions.is_unread(name)? {
         let subscriptions = Arc::clone(&api.state.subscriptions);
         blocking(move || subscriptions.read(name)).await??;
@@ -306,7 +306,7 @@ pub(super) async fn fetch(
 }
 
 /// The partition that a subscription reads.
-fn read_by(api: &Api, name: SourceId) -> Result<&Held, Problem> {
+fn read_by(api: &Api, name: SourceId) -> Result<&PartitionHandles, Problem> {
     api.held_by(Some(api.state.subscriptions.partition(name)?), None)
 }
 
@@ -329,7 +329,7 @@ async fn read(
     api: &Api,
     client: &Client,
     log: Arc<dyn ReadLog>,
-    portion: &Portion,
+    portion: &MemberPortion,
     limit: u64,
 ) -> Result<(Bytes, Option<FetchCursor>), Problem> {
     let kept = log.kept();

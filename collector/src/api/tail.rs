@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 
-use super::budget::Room;
+use super::budget::PageBytes;
 use crate::limits::{TAIL_BYTES_MAX, TAIL_EVENTS_MAX, TAIL_FILTERED_MIN, TAIL_PAGES_MAX};
-use crate::subscribe::{Filter, Lines};
+use crate::subscribe::{Filter, PageLines};
 
 /// A page of server-sent events without a filter.
 #[derive(Debug)]
@@ -24,12 +24,12 @@ pub(super) struct Rendered {
     pub first: Offset,
     pub next: Offset,
     pub bytes: Bytes,
-    pub lines: Lines,
+    pub lines: PageLines,
 }
 
 impl Rendered {
     /// What a reader wants of it who has everything before `from`.
-    pub fn of(&self, from: Offset, filter: &Filter, room: &Room) -> Bytes {
+    pub fn of(&self, from: Offset, filter: &Filter, room: &PageBytes) -> Bytes {
         if from <= self.first && filter.is_open() {
             return self.bytes.clone();
         }
@@ -63,12 +63,12 @@ pub(super) struct Tail {
 
 /// A follower, as long as it is there.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct TailFollower {
     pub tail: Arc<Tail>,
     is_filtered: bool,
 }
 
-impl Follower {
+impl TailFollower {
     pub fn new(tail: &Arc<Tail>, is_filtered: bool) -> Self {
         tail.followers.fetch_add(1, Ordering::Relaxed);
         tail.filtered.fetch_add(usize::from(is_filtered), Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Follower {
     }
 }
 
-impl Drop for Follower {
+impl Drop for TailFollower {
     fn drop(&mut self) {
         self.tail.filtered.fetch_sub(usize::from(self.is_filtered), Ordering::Relaxed);
         // Under the lock, so that no page is added after the last follower has left.
@@ -126,15 +126,15 @@ mod tests {
     use super::*;
     use crate::limits::PAGE_BYTES;
 
-    fn page(first: u64, room: &Room) -> Arc<Rendered> {
+    fn page(first: u64, room: &PageBytes) -> Arc<Rendered> {
         let (next, bytes) = (Offset::new(first + 1), room.hold(vec![b'x'; PAGE_BYTES]));
-        Arc::new(Rendered { first: Offset::new(first), next, bytes, lines: Lines::default() })
+        Arc::new(Rendered { first: Offset::new(first), next, bytes, lines: PageLines::default() })
     }
 
     #[test]
     fn pages_are_kept_up_to_so_many_bytes_and_no_longer_than_somebody_follows() {
-        let (tail, room) = (Arc::<Tail>::default(), Room::default());
-        let (one, two) = (Follower::new(&tail, false), Follower::new(&tail, true));
+        let (tail, room) = (Arc::<Tail>::default(), PageBytes::default());
+        let (one, two) = (TailFollower::new(&tail, false), TailFollower::new(&tail, true));
         let pages = TAIL_PAGES_MAX as u64;
         (0..pages).for_each(|first| tail.keep(page(first, &room)));
         assert!(room.held() <= TAIL_BYTES_MAX, "{} bytes", room.held());

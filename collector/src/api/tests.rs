@@ -16,7 +16,7 @@ use crate::intake::Health;
 use crate::log::ReadLog;
 use crate::log::address::Partition;
 use crate::log::memory::{MemoryLog, breakdown, sample};
-use crate::partitions::{Held, Partitions};
+use crate::partitions::{PartitionHandles, Partitions};
 use crate::sources::{SourceView, SourceViews};
 use crate::subscribe::named::Subscriptions;
 use crate::terms::PlaceText;
@@ -69,7 +69,7 @@ impl Served {
         let state = ApiState {
             own,
             models,
-            partitions: Partitions::new(vec![Held {
+            partitions: Partitions::new(vec![PartitionHandles {
                 reader: Arc::new(log.clone()),
                 durable: durable_view,
                 sources: sources.clone(),
@@ -80,7 +80,7 @@ impl Served {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(serve(listener, state, Names::default(), 100, stopping_view));
+        let served = tokio::spawn(serve(listener, state, AllowedHosts::default(), 100, stopping_view));
         Self { log, durable, sources, stopping, health, address, served, kept }
     }
 
@@ -537,7 +537,7 @@ async fn agents_and_metrics_tell_of_every_source() {
 #[tokio::test]
 async fn health_says_why_nothing_becomes_durable() {
     let served = Served::with_six_events().await;
-    served.health.set_way(crate::intake::Way::Open);
+    served.health.set_agent_access(crate::intake::AgentAccess::Open);
     assert_eq!(served.get("/healthz").await.0, 200);
     served.health.commit_failed(Default::default(), "no space left on device".into());
     let (status, _, body) = served.get("/healthz").await;

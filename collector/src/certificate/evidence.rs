@@ -7,21 +7,21 @@ use afferent_protocol::ids::{Offset, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::Lane;
 
-use super::lanes::Came;
+use super::lanes::ReceivedBatch;
 use super::rings::Rings;
 use super::source::{SourceEvidence, Unknown};
-use super::spoken::Spoken;
-use super::{About, CertificateError, Span, Told};
+use super::spoken::EventOrigin;
+use super::{About, CertificateError, Span, TextSet};
 use crate::log::inspect::Suspect;
 use crate::log::records::Decoder;
-use crate::log::{Attested, Doubt, Proof, Trust, Witnesses};
+use crate::log::{AttestationCheck, Doubt, Proof, Trust, Witnesses};
 
 /// Number of batches in doubt that are listed one by one.
 const SUSPECTS_TOLD_MAX: usize = 1000;
 
 /// The keys and outside evidence that a log is judged by.
 #[derive(Clone, Debug)]
-pub struct Means {
+pub struct CheckMaterial {
     /// The trusted keys.
     pub trust: Trust,
     /// Attestations that were kept outside the log.
@@ -30,7 +30,7 @@ pub struct Means {
     pub rings: Rings,
 }
 
-impl Default for Means {
+impl Default for CheckMaterial {
     /// Judges by the log alone.
     fn default() -> Self {
         Self { trust: Trust::Found, witnesses: Witnesses::default(), rings: Rings::default() }
@@ -44,7 +44,7 @@ pub struct Evidence {
     pub(super) span: Span,
     pub(super) own: SourceId,
     pub(super) proof: Proof,
-    pub(super) attested: Attested,
+    pub(super) attested: AttestationCheck,
     pub(super) rings: Rings,
     pub(super) sources: BTreeMap<SourceId, SourceEvidence>,
     /// Sources that have sent events about the machine.
@@ -53,8 +53,8 @@ pub struct Evidence {
     pub(super) aliases: BTreeMap<SourceId, BTreeSet<SourceId>>,
     /// The names of the source that the certificate is about.
     pub(super) wanted: BTreeSet<SourceId>,
-    pub(super) refuted: Told,
-    pub(super) open: Told,
+    pub(super) refuted: TextSet,
+    pub(super) open: TextSet,
     pub(super) suspects: Vec<Suspect>,
     /// Times of which the log itself may have lost events when it was restored.
     pub(super) rolled_back: Vec<Unknown>,
@@ -77,7 +77,7 @@ impl Evidence {
     ///
     /// # Errors
     /// When the span is empty.
-    pub fn new(about: About, span: Span, own: SourceId, means: Means) -> Result<Self, CertificateError> {
+    pub fn new(about: About, span: Span, own: SourceId, means: CheckMaterial) -> Result<Self, CertificateError> {
         if span.until <= span.from {
             return Err(CertificateError::Span);
         }
@@ -90,14 +90,14 @@ impl Evidence {
             span,
             own,
             proof: Proof::new(own, &means.trust),
-            attested: Attested::new(&means.witnesses),
+            attested: AttestationCheck::new(&means.witnesses),
             rings: means.rings,
             sources: BTreeMap::new(),
             speakers: BTreeSet::new(),
             aliases: BTreeMap::new(),
             wanted,
-            refuted: Told::default(),
-            open: Told::default(),
+            refuted: TextSet::default(),
+            open: TextSet::default(),
             suspects: Vec::new(),
             rolled_back: Vec::new(),
             terms: Vec::new(),
@@ -112,7 +112,7 @@ impl Evidence {
     }
 
     /// Empty evidence about all sources and all times.
-    pub(crate) fn of_log(own: SourceId, means: Means) -> Self {
+    pub(crate) fn of_log(own: SourceId, means: CheckMaterial) -> Self {
         let (from, until) = (Timestamp::clamped(i64::MIN), Timestamp::clamped(i64::MAX));
         Self::new(About::Log, Span { from, until }, own, means).expect("all of time has an instant")
     }
@@ -161,7 +161,7 @@ impl Evidence {
         let offset = Offset::new(head.ordinal);
         self.first.get_or_insert(offset);
         if offset > self.end && self.end > Offset::ZERO {
-            self.refuted.say(format!("the offsets {} up to {offset} are not in the log", self.end));
+            self.refuted.insert(format!("the offsets {} up to {offset} are not in the log", self.end));
         }
         let chain = batch.chain_hash();
         self.attested.entry(head, chain);
@@ -185,14 +185,14 @@ impl Evidence {
         self.doubted(Offset::new(head.ordinal), header, &doubts);
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         self.rings.has(header, chain);
-        self.came(header.source, lane, &Came::of(head, header, chain));
+        self.came(header.source, lane, &ReceivedBatch::of(head, header, chain));
         if doubts.is_empty() {
             self.learn(head, batch);
         }
     }
 
     /// Records a batch of a source.
-    pub(super) fn came(&mut self, source: SourceId, lane: Lane, came: &Came) {
+    pub(super) fn came(&mut self, source: SourceId, lane: Lane, came: &ReceivedBatch) {
         let is_begun = self.first.unwrap_or_default() > Offset::ZERO;
         let source = self.sources.entry(source).or_default();
         source.clocked(came.wall);
@@ -206,8 +206,8 @@ impl Evidence {
             let (source, stream, epoch, first) = (header.source, header.stream, header.epoch, header.first);
             let text = format!("offset {offset}, {source} {stream} {epoch}, sequence {first}: {doubt}");
             match doubt {
-                Doubt::KeyGone => self.open.say(text),
-                _ => self.refuted.say(text),
+                Doubt::KeyGone => self.open.insert(text),
+                _ => self.refuted.insert(text),
             }
             if self.suspects.len() < SUSPECTS_TOLD_MAX && *doubt != Doubt::KeyGone {
                 self.suspects.push(Suspect { offset, source, why: *doubt });
@@ -217,7 +217,7 @@ impl Evidence {
 
     /// Records offsets that cannot be read.
     pub fn hole(&mut self, first: Offset, end: Offset) {
-        self.refuted.say(format!("the offsets {first} up to {end} cannot be read"));
+        self.refuted.insert(format!("the offsets {first} up to {end} cannot be read"));
         self.end = self.end.max(end);
     }
 
@@ -266,7 +266,7 @@ impl Evidence {
         }
         if may_tell {
             for (offset, record) in (head.ordinal..).zip(decoder.open(batch).readable()) {
-                let spoken = Spoken { head, header, offset: Offset::new(offset), sequence: record.sequence };
+                let spoken = EventOrigin { head, header, offset: Offset::new(offset), sequence: record.sequence };
                 self.learn_event(&spoken, &record.event);
             }
         }

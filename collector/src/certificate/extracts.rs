@@ -16,29 +16,32 @@ use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
 
 use super::evidence::speaks;
-use super::lanes::{Came, Until};
-use super::source::Statement;
-use super::{About, Certificate, CertificateError, Evidence, Means, Span};
+use super::lanes::{LaneBound, ReceivedBatch};
+use super::source::HeartbeatEnds;
+use super::{About, Certificate, CertificateError, CheckMaterial, Evidence, Span};
 use crate::log::inspect::Suspect;
 use crate::log::records::Decoder;
-use crate::log::{Doubt, Extract, Extracts, Found, Next, Row, SegmentPlace, Trust, What};
+use crate::log::{Doubt, Extract, ExtractItem, Extracts, Next, Row, RowFacts, SegmentPlace, Trust};
 
 /// Number of walks over a log in which each walk finds more names that belong together.
 const WALKS_MAX: usize = 4;
 
 /// The question that a certificate answers.
 #[derive(Clone, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct CertificateRequest<'a> {
     pub about: &'a About,
     pub span: Span,
     /// The collector's name.
     pub own: SourceId,
-    pub means: &'a Means,
+    pub means: &'a CheckMaterial,
 }
 
 /// The certificate by the extracts of a log; `None` when the caller must read the log.
-pub(super) fn certificate(log: &dyn Extracts, asked: &Asked<'_>) -> Option<Result<Certificate, CertificateError>> {
-    let Means { trust, witnesses, rings } = asked.means;
+pub(super) fn certificate(
+    log: &dyn Extracts,
+    asked: &CertificateRequest<'_>,
+) -> Option<Result<Certificate, CertificateError>> {
+    let CheckMaterial { trust, witnesses, rings } = asked.means;
     // A key found in the log may belong to the writer of the extracts; witnesses and rings need all batches.
     if *trust == Trust::Found || !witnesses.is_empty() || !rings.is_empty() || log.all().is_empty() {
         return None;
@@ -49,7 +52,7 @@ pub(super) fn certificate(log: &dyn Extracts, asked: &Asked<'_>) -> Option<Resul
         About::Source(_) | About::Log => return None,
     };
     for _ in 0..WALKS_MAX {
-        let mut walked = Walked::over(log, asked, names.clone())?;
+        let mut walked = ExtractWalk::over(log, asked, names.clone())?;
         walked.evidence.finish();
         let mut found = walked.evidence.names();
         found.append(&mut walked.others);
@@ -75,26 +78,26 @@ fn speakers(log: &dyn Extracts, machine: &str) -> Option<BTreeSet<SourceId>> {
 }
 
 /// A row, and the address of its entry.
-struct Placed {
+struct PlacedRow {
     segment: SegmentPlace,
     row: Row,
 }
 
 /// A batch of a lane. A lane's batches are kept oldest first.
-struct Known {
-    came: Came,
+struct LaneBatch {
+    came: ReceivedBatch,
     chain: ChainHash,
     /// The address to read the batch at; `None` once it was read.
-    placed: Option<Placed>,
+    placed: Option<PlacedRow>,
 }
 
 /// The results of a walk.
-struct Walked {
+struct ExtractWalk {
     evidence: Evidence,
     own: SourceId,
     names: BTreeSet<SourceId>,
     /// The batches of all names, and of the collector.
-    lanes: BTreeMap<(SourceId, Lane), Vec<Known>>,
+    lanes: BTreeMap<(SourceId, Lane), Vec<LaneBatch>>,
     /// The keys that have signed extracts.
     signers: BTreeSet<[u8; 32]>,
     /// The newest attestation, if an extract has one.
@@ -104,9 +107,9 @@ struct Walked {
     decoder: Decoder,
 }
 
-impl Walked {
-    fn over(log: &dyn Extracts, asked: &Asked<'_>, names: BTreeSet<SourceId>) -> Option<Self> {
-        let Asked { about, span, own, means } = asked.clone();
+impl ExtractWalk {
+    fn over(log: &dyn Extracts, asked: &CertificateRequest<'_>, names: BTreeSet<SourceId>) -> Option<Self> {
+        let CertificateRequest { about, span, own, means } = asked.clone();
         let evidence = Evidence::new(about.clone(), span, own, means.clone()).ok()?;
         let mut walked = Self {
             evidence,
@@ -125,9 +128,9 @@ impl Walked {
         }
         walked.look_ahead(log)?;
         log.walk(&mut |found| match found {
-            Found::Extract(extract) if walked.takes(extract) => walked.extract(log, extract),
-            Found::Extract(_) => Some(Next::Read),
-            Found::Entry(head, batch) => walked.entry(head, batch),
+            ExtractItem::Extract(extract) if walked.takes(extract) => walked.extract(log, extract),
+            ExtractItem::Extract(_) => Some(Next::Read),
+            ExtractItem::Entry(head, batch) => walked.entry(head, batch),
         })?;
         Some(walked)
     }
@@ -139,10 +142,10 @@ impl Walked {
         }
         log.walk(&mut |found| {
             match found {
-                Found::Entry(head, batch) => self.evidence.ahead(head, batch),
-                Found::Extract(extract) => {
+                ExtractItem::Entry(head, batch) => self.evidence.ahead(head, batch),
+                ExtractItem::Extract(extract) => {
                     for row in log.section(extract, &self.own)?.rows {
-                        let What::Told { batch, .. } = &row.what else { continue };
+                        let RowFacts::Told { batch, .. } = &row.what else { continue };
                         let (batch, _) = Batch::parse(batch).ok()?;
                         self.evidence.ahead(&row.head(&batch), &batch);
                     }
@@ -163,7 +166,7 @@ impl Walked {
         if header.source == self.own || self.names.contains(&header.source) {
             evidence.judge(head, batch, &chain);
             let lane = Lane { stream: header.stream, epoch: header.epoch };
-            let known = Known { came: Came::of(head, header, &chain), chain, placed: None };
+            let known = LaneBatch { came: ReceivedBatch::of(head, header, &chain), chain, placed: None };
             self.lanes.entry((header.source, lane)).or_default().push(known);
         } else if let About::Machine(machine) = &evidence.about {
             if header.is_emptied() {
@@ -214,8 +217,8 @@ impl Walked {
 
     fn row(&mut self, source: SourceId, (stream, epoch): (Stream, Epoch), row: Row, at: &SegmentPlace) -> Option<()> {
         let (lane, evidence) = (Lane { stream, epoch }, &mut self.evidence);
-        let (came, chain) = (Came::of_row(&row), row.chain);
-        if let What::Told { batch, before } = &row.what {
+        let (came, chain) = (ReceivedBatch::of_row(&row), row.chain);
+        if let RowFacts::Told { batch, before } = &row.what {
             let (batch, _) = Batch::parse(batch).ok()?;
             evidence.stamp = before.unwrap_or(evidence.stamp);
             evidence.judge(&row.head(&batch), &batch, &chain);
@@ -228,23 +231,23 @@ impl Walked {
             evidence.came(source, lane, &came);
         }
         match &row.what {
-            What::Beat(beat) => {
+            RowFacts::Beat(beat) => {
                 let clock = row.wall().min(row.stamp).min(row.time_of(beat));
                 let ends = beat.ends.iter();
                 let ends = ends.map(|&(stream, epoch, end, check)| LaneEnd { stream, epoch, end, check });
-                let statement = Statement { clock, offset: row.offset_of(beat.at), ends: ends.collect() };
+                let statement = HeartbeatEnds { clock, offset: row.offset_of(beat.at), ends: ends.collect() };
                 let span = evidence.span;
                 evidence.sources.entry(source).or_default().stated(statement, &span);
             }
-            What::Attested { attestation, .. } if source == self.own => {
+            RowFacts::Attested { attestation, .. } if source == self.own => {
                 let claim = Attestation::read(attestation)?;
                 evidence.attested.attests(claim.claim(), evidence.proof.log_keys()).ok()?;
                 self.attestation = Some(attestation.clone());
             }
-            What::Attested { .. } | What::Quiet | What::Told { .. } => {}
+            RowFacts::Attested { .. } | RowFacts::Quiet | RowFacts::Told { .. } => {}
         }
-        let placed = Some(Placed { segment: Arc::clone(at), row });
-        self.lanes.entry((source, lane)).or_default().push(Known { came, chain, placed });
+        let placed = Some(PlacedRow { segment: Arc::clone(at), row });
+        self.lanes.entry((source, lane)).or_default().push(LaneBatch { came, chain, placed });
         Some(())
     }
 
@@ -274,16 +277,16 @@ impl Walked {
 
     /// The batches of a lane that bear on the answer: from the last one before the span up to the end that the bounding
     /// statement names for the lane, the statements, and the last batch, which binds all others.
-    fn bearing(&self, source: &SourceId, lane: Lane, batches: &[Known]) -> BTreeSet<usize> {
+    fn bearing(&self, source: &SourceId, lane: Lane, batches: &[LaneBatch]) -> BTreeSet<usize> {
         let Some(evidence) = self.evidence.sources.get(source) else { return (0..batches.len()).collect() };
         let span = &self.evidence.span;
         let end = match evidence.until(lane) {
-            Until::Everything => Sequence::new(u64::MAX),
-            Until::Sequence(end) => end,
-            Until::Nothing => Sequence::ZERO,
+            LaneBound::Everything => Sequence::new(u64::MAX),
+            LaneBound::Sequence(end) => end,
+            LaneBound::Nothing => Sequence::ZERO,
         };
-        let is_counted = |known: &Known| known.came.range.first < end;
-        let meets = |known: &Known| known.came.meets(span);
+        let is_counted = |known: &LaneBatch| known.came.range.first < end;
+        let meets = |known: &LaneBatch| known.came.meets(span);
         let begin = batches.iter().position(meets).map_or_else(
             || batches.iter().rposition(|known| is_counted(known) && known.came.time_last < span.from),
             |first| first.checked_sub(1),
@@ -298,8 +301,15 @@ impl Walked {
     }
 
     /// Whether a batch is in the log as its row has it, signed, and behind its predecessor.
-    fn is_there(&self, log: &dyn Extracts, source: &SourceId, lane: Lane, batches: &[Known], at: usize) -> Option<()> {
-        let Some(Placed { segment, row }) = &batches[at].placed else { return Some(()) };
+    fn is_there(
+        &self,
+        log: &dyn Extracts,
+        source: &SourceId,
+        lane: Lane,
+        batches: &[LaneBatch],
+        at: usize,
+    ) -> Option<()> {
+        let Some(PlacedRow { segment, row }) = &batches[at].placed else { return Some(()) };
         let (end, chain) = match at.checked_sub(1).map(|before| &batches[before]) {
             Some(before) => (before.came.range.end, before.chain),
             None => (Sequence::ZERO, CHAIN_START),

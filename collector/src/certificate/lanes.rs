@@ -43,7 +43,7 @@ impl Continued {
 
 /// The end that a lane must have reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Until {
+pub(super) enum LaneBound {
     /// As far as the lane is known.
     Everything,
     /// Up to and not including this sequence.
@@ -52,9 +52,9 @@ pub(super) enum Until {
     Nothing,
 }
 
-/// The facts about a batch that its lane needs.
+/// A batch in the log, as far as its lane needs it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Came {
+pub(super) struct ReceivedBatch {
     pub offset: Offset,
     /// The first offset after it.
     pub offset_end: Offset,
@@ -69,7 +69,7 @@ pub(super) struct Came {
     pub check: u64,
 }
 
-impl Came {
+impl ReceivedBatch {
     pub fn of(head: &EntryHead, header: &Header, chain: &ChainHash) -> Self {
         Self {
             offset: Offset::new(head.ordinal),
@@ -119,7 +119,7 @@ pub(super) struct LaneEvidence {
     reached: Option<Timestamp>,
     present: RangeSet,
     removed: RangeSet,
-    pending: Pending,
+    pending: UndatedRanges,
     holes: RangeSet,
     /// All sequences missing before the lane's end, of any time.
     missing: RangeSet,
@@ -137,7 +137,7 @@ pub(super) struct LaneEvidence {
 /// No signature binds the times of an emptied batch any more, so its own times must not exclude it from the span: the
 /// batch behind it decides.
 #[derive(Debug, Default)]
-struct Pending {
+struct UndatedRanges {
     all: RangeSet,
     /// The batches that the span takes in by their own times.
     told: RangeSet,
@@ -147,8 +147,8 @@ struct Pending {
 impl LaneEvidence {
     /// Adds the lane's next batch; returns whether the span takes it in. `is_begun` when retention may have removed the
     /// lane's beginning.
-    pub fn batch(&mut self, came: &Came, span: &Span, is_begun: bool) -> bool {
-        let Came { offset, offset_end, range, is_emptied, .. } = *came;
+    pub fn batch(&mut self, came: &ReceivedBatch, span: &Span, is_begun: bool) -> bool {
+        let ReceivedBatch { offset, offset_end, range, is_emptied, .. } = *came;
         let is_beginning_kept = self.begun_at.is_some() || !is_begun;
         self.begun_at.get_or_insert(offset);
         self.known_from.get_or_insert(came.time_first);
@@ -185,7 +185,7 @@ impl LaneEvidence {
     /// Judges the emptied batches before the last batch that has its records: events accepted before it can have
     /// happened in the span unless every time up to it is before the span.
     fn settle(&mut self, span: &Span) {
-        let Pending { all, told, holes } = std::mem::take(&mut self.pending);
+        let UndatedRanges { all, told, holes } = std::mem::take(&mut self.pending);
         if self.reached.is_none_or(|reached| reached >= span.from) {
             let removed = if told.is_empty() { all } else { told };
             removed.iter().for_each(|range| self.removed.insert_or_join(range));
@@ -195,7 +195,7 @@ impl LaneEvidence {
 
     /// Ends the pass: behind the last batch no time shows that the rest is before the span.
     pub fn finish(&mut self) {
-        let Pending { all, told, holes } = std::mem::take(&mut self.pending);
+        let UndatedRanges { all, told, holes } = std::mem::take(&mut self.pending);
         let removed = if told.is_empty() { all } else { told };
         removed.iter().for_each(|range| self.removed.insert_or_join(range));
         holes.iter().for_each(|range| self.holes.insert_or_join(range));
@@ -295,11 +295,11 @@ impl LaneEvidence {
 
     /// The sequences that the span takes in, in order, up to the lane's required end. `continues` returns the part of a
     /// range that a different epoch has again.
-    pub fn ranges(&self, span: &Span, until: Until, continues: impl Fn(SequenceRange) -> RangeSet) -> Vec<Range> {
+    pub fn ranges(&self, span: &Span, until: LaneBound, continues: impl Fn(SequenceRange) -> RangeSet) -> Vec<Range> {
         let limit = match until {
-            Until::Everything => Sequence::new(u64::MAX),
-            Until::Sequence(end) => end,
-            Until::Nothing => Sequence::ZERO,
+            LaneBound::Everything => Sequence::new(u64::MAX),
+            LaneBound::Sequence(end) => end,
+            LaneBound::Nothing => Sequence::ZERO,
         };
         let counted = RangeSet::of(SequenceRange { first: Sequence::ZERO, end: limit });
         let within = |set: &RangeSet| set.without(&set.without(&counted));

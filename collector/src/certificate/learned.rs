@@ -5,8 +5,8 @@ use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::Lane;
 
 use super::lanes::{Continued, Declared};
-use super::source::{Statement, Unknown};
-use super::spoken::Spoken;
+use super::source::{HeartbeatEnds, Unknown};
+use super::spoken::EventOrigin;
 use super::{About, Evidence, RetiredBy, time_text};
 
 impl Evidence {
@@ -20,7 +20,7 @@ impl Evidence {
     }
 
     /// Learns from an event of a batch whose signature holds.
-    pub(super) fn learn_event(&mut self, spoken: &Spoken<'_>, event: &Event<'_>) {
+    pub(super) fn learn_event(&mut self, spoken: &EventOrigin<'_>, event: &Event<'_>) {
         let source = spoken.header.source;
         self.learn_name(&event.body);
         // An event of a device under its own name is about lanes that are numbered by the device.
@@ -35,8 +35,8 @@ impl Evidence {
         }
     }
 
-    fn learn_of_itself(&mut self, spoken: &Spoken<'_>, event: &Event<'_>) {
-        let Spoken { head, header, offset, sequence } = *spoken;
+    fn learn_of_itself(&mut self, spoken: &EventOrigin<'_>, event: &Event<'_>) {
+        let EventOrigin { head, header, offset, sequence } = *spoken;
         let (span, time) = (self.span, event.time);
         let source = self.sources.entry(header.source).or_default();
         match event.body {
@@ -61,7 +61,7 @@ impl Evidence {
                 // A clock that is ahead does not vouch for events that had not happened when the collector took the
                 // batch; an event that was sealed again keeps its age.
                 let clock = header.clock.wall.min(head.stamp).min(time);
-                source.stated(Statement { clock, offset, ends: lanes.iter().collect() }, &span);
+                source.stated(HeartbeatEnds { clock, offset, ends: lanes.iter().collect() }, &span);
             }
             Body::LifeCycle(LifeCycle::Resealed { stream, epoch, first, reason }) if sequence == Sequence::ZERO => {
                 let lane = Lane { stream: header.stream, epoch: header.epoch };
@@ -75,7 +75,7 @@ impl Evidence {
         }
     }
 
-    fn learn_of_log(&mut self, spoken: &Spoken<'_>, life_cycle: &LifeCycle<'_>) {
+    fn learn_of_log(&mut self, spoken: &EventOrigin<'_>, life_cycle: &LifeCycle<'_>) {
         match *life_cycle {
             LifeCycle::TermBegun { log_id, partition, term, first } => {
                 self.attested.term((log_id, partition), term);
@@ -101,7 +101,7 @@ impl Evidence {
         }
     }
 
-    fn learn_of_others(&mut self, spoken: &Spoken<'_>, time: Timestamp, life_cycle: &LifeCycle<'_>) {
+    fn learn_of_others(&mut self, spoken: &EventOrigin<'_>, time: Timestamp, life_cycle: &LifeCycle<'_>) {
         let named = match *life_cycle {
             LifeCycle::LaneKept { source, .. }
             | LifeCycle::Retired { source, .. }

@@ -49,8 +49,8 @@ use crate::log::{Bound, KeyOrigin, ReadLog};
 use crate::sources::{RangeView, SourceView};
 use crate::whole;
 pub use about::About;
-pub use evidence::{Evidence, Means};
-use extracts::Asked;
+pub use evidence::{CheckMaterial, Evidence};
+use extracts::CertificateRequest;
 pub use prove::{ProveError, prove, whole};
 pub use rings::{RingError, Rings};
 
@@ -393,28 +393,28 @@ pub(crate) fn by_extracts(
     about: &About,
     span: Span,
     own: SourceId,
-    means: &Means,
+    means: &CheckMaterial,
 ) -> Option<Result<Certificate, CertificateError>> {
     let mut made = None;
     log.with_extracts(&own, &mut |extracts| {
-        made = extracts::certificate(extracts, &Asked { about, span, own, means });
+        made = extracts::certificate(extracts, &CertificateRequest { about, span, own, means });
     });
     made
 }
 
-/// A bounded set of texts, each kept once.
+/// A bounded set of texts.
 #[derive(Debug, Default)]
-struct Told(BTreeSet<String>);
+struct TextSet(BTreeSet<String>);
 
-impl Told {
-    fn say(&mut self, text: String) {
+impl TextSet {
+    fn insert(&mut self, text: String) {
         if self.0.len() < crate::limits::CERTIFICATE_TEXTS_MAX {
             self.0.insert(text);
         }
     }
 
     fn extend(&mut self, texts: impl IntoIterator<Item = String>) {
-        texts.into_iter().for_each(|text| self.say(text));
+        texts.into_iter().for_each(|text| self.insert(text));
     }
 
     fn is_empty(&self) -> bool {

@@ -5,9 +5,9 @@ use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::segment::EntryHead;
 
-use super::extracts::{self, Asked};
-use super::{About, Certificate, CertificateError, Evidence, Means, Span};
-use crate::log::inspect::{self, Report};
+use super::extracts::{self, CertificateRequest};
+use super::{About, Certificate, CertificateError, CheckMaterial, Evidence, Span};
+use crate::log::inspect::{self, InspectReport};
 use crate::log::{Beside, OpenError};
 
 /// Why there is no certificate.
@@ -30,11 +30,11 @@ pub fn prove<D: Disk>(
     about: &About,
     span: Span,
     own: SourceId,
-    means: &Means,
+    means: &CheckMaterial,
 ) -> Result<Certificate, ProveError> {
-    Evidence::new(about.clone(), span, own, Means::default())?;
+    Evidence::new(about.clone(), span, own, CheckMaterial::default())?;
     let log = Beside::load(disk, &own, Offset::new(u64::MAX))?;
-    match extracts::certificate(&log, &Asked { about, span, own, means }) {
+    match extracts::certificate(&log, &CertificateRequest { about, span, own, means }) {
         Some(certificate) => Ok(certificate?),
         None => whole(disk, about, span, own, means),
     }
@@ -46,10 +46,10 @@ pub fn whole<D: Disk>(
     about: &About,
     span: Span,
     own: SourceId,
-    means: &Means,
+    means: &CheckMaterial,
 ) -> Result<Certificate, ProveError> {
     let begun = || Evidence::new(about.clone(), span, own, means.clone());
-    let taken = |evidence: &mut Evidence, report: &Report| {
+    let taken = |evidence: &mut Evidence, report: &InspectReport| {
         report.holes.iter().for_each(|hole| evidence.hole(hole.first, hole.end));
     };
     if inspect::first(disk)? == Offset::ZERO {

@@ -17,16 +17,16 @@ use crate::limits::CERTIFICATE_RING_BATCHES_MAX;
 
 /// A batch in a ring log.
 #[derive(Clone, Copy, Debug)]
-struct InRing {
+struct HeldInRing {
     end: Sequence,
     chain: ChainHash,
     signature: [u8; 64],
-    found: Found,
+    found: BatchMatch,
 }
 
 /// Whether the log has a batch of a ring log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum BatchMatch {
     No,
     /// The log has the batch.
     Same,
@@ -37,7 +37,7 @@ enum Found {
 /// The batches of one lane in ring logs.
 #[derive(Clone, Debug, Default)]
 struct RingLane {
-    batches: BTreeMap<Sequence, InRing>,
+    batches: BTreeMap<Sequence, HeldInRing>,
     /// Sequences before this one were acknowledged, as the ring log has it.
     acked_end: Sequence,
 }
@@ -71,7 +71,7 @@ pub enum RingError {
 }
 
 /// The parts of the log that ring logs are compared with.
-pub(super) trait Against {
+pub(super) trait RingContext {
     /// Whether the certificate is about the source.
     fn is_about(&self, source: &SourceId) -> bool;
     /// The key that the log has pinned for the source.
@@ -126,7 +126,7 @@ impl Rings {
             let lane = self.lanes.entry((batch.source, Lane { stream: batch.stream, epoch: batch.epoch })).or_default();
             lane.acked_end = lane.acked_end.max(Sequence::new(entry.head.acked_end));
             let (chain, signature) = (entry.batch.chain_hash(), batch.signature);
-            lane.batches.insert(batch.first, InRing { end: batch.end(), chain, signature, found: Found::No });
+            lane.batches.insert(batch.first, HeldInRing { end: batch.end(), chain, signature, found: BatchMatch::No });
             self.batches += 1;
         }
         Ok(())
@@ -151,18 +151,18 @@ impl Rings {
             let is_in_place = *first == range.first && batch.end == range.end;
             // The chain hash is of the content alone: it is the same under any key.
             let is_same = is_in_place && batch.chain == *chain && batch.signature == header.signature;
-            batch.found = if is_same { Found::Same } else { Found::Other };
+            batch.found = if is_same { BatchMatch::Same } else { BatchMatch::Other };
         }
     }
 
     /// The findings, once the whole log was read.
-    pub(super) fn findings(&mut self, against: &impl Against) -> Vec<RingFinding> {
+    pub(super) fn findings(&mut self, against: &impl RingContext) -> Vec<RingFinding> {
         let mut findings = Vec::new();
         for ((source, lane), ring) in self.lanes.iter().filter(|((source, _), _)| against.is_about(source)) {
             self.held_against += ring.batches.len();
             let place = format!("{source} {} {}", lane.stream, lane.epoch);
             let verifier = against.key(source).and_then(|key| key.verifier());
-            for (first, batch) in ring.batches.iter().filter(|(_, batch)| batch.found != Found::Same) {
+            for (first, batch) in ring.batches.iter().filter(|(_, batch)| batch.found != BatchMatch::Same) {
                 let (first, end) = (*first, batch.end);
                 if against.is_removed(source, *lane, end) {
                     continue;
@@ -175,7 +175,9 @@ impl Rings {
                     (true, false, _) => RingFinding::Refuted(format!(
                         "{what} are in the ring log under another key than the log names for {source}, and were acknowledged"
                     )),
-                    (true, true, Found::Other) => RingFinding::Refuted(format!("{what} are others in the ring log")),
+                    (true, true, BatchMatch::Other) => {
+                        RingFinding::Refuted(format!("{what} are others in the ring log"))
+                    }
                     (true, true, _) => RingFinding::Refuted(format!(
                         "{what} are in the ring log, were acknowledged, and are not in the log"
                     )),

@@ -7,14 +7,14 @@ use afferent_protocol::event::{LaneEnd, ResealReason};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, Stream, Timestamp};
 use afferent_protocol::session::Lane;
 
-use super::lanes::{Continued, LaneEvidence, Until};
+use super::lanes::{Continued, LaneBound, LaneEvidence};
 use super::{RetiredBy, Span};
 use crate::limits::CERTIFICATE_STATEMENTS_MAX;
 use crate::sources::RangeSet;
 
 /// A heartbeat: everything that the source had accepted by `clock` is before these ends.
 #[derive(Clone, Debug)]
-pub(super) struct Statement {
+pub(super) struct HeartbeatEnds {
     /// The source's clock, at most the collector's clock when the heartbeat came.
     pub clock: Timestamp,
     /// The heartbeat's offset in the log.
@@ -43,15 +43,15 @@ impl Unknown {
 pub(super) struct SourceEvidence {
     pub lanes: BTreeMap<Lane, LaneEvidence>,
     /// The first statement at or after the span's end that is behind all batches of the span.
-    first_after: Option<Statement>,
+    first_after: Option<HeartbeatEnds>,
     /// The former `first_after`, which a later batch of the span has replaced.
-    overtaken: Option<Statement>,
+    overtaken: Option<HeartbeatEnds>,
     /// Statements before the span's end whose ends had not all come at the last check.
-    waiting: VecDeque<Statement>,
+    waiting: VecDeque<HeartbeatEnds>,
     /// The latest statement before the span's end whose ends have all come.
-    arrived: Option<Statement>,
+    arrived: Option<HeartbeatEnds>,
     /// The newest statement.
-    newest: Option<Statement>,
+    newest: Option<HeartbeatEnds>,
     /// The latest reading of the source's clock, which may have been set back since.
     clock: Timestamp,
     pub unknown: Vec<Unknown>,
@@ -68,7 +68,7 @@ impl SourceEvidence {
     }
 
     /// Records a heartbeat.
-    pub fn stated(&mut self, statement: Statement, span: &Span) {
+    pub fn stated(&mut self, statement: HeartbeatEnds, span: &Span) {
         let mut is_full = false;
         for named in &statement.ends {
             let checks = &mut self.lane(named.stream, named.epoch).checks;
@@ -92,7 +92,7 @@ impl SourceEvidence {
     }
 
     /// Drops the ends that no statement names which may still count.
-    fn forget_checks(&mut self, stated: &Statement) {
+    fn forget_checks(&mut self, stated: &HeartbeatEnds) {
         let single = [&self.first_after, &self.overtaken, &self.arrived, &self.newest].into_iter().flatten();
         let all = single.chain(&self.waiting).chain([stated]);
         let mut named: BTreeMap<Lane, BTreeSet<Sequence>> = BTreeMap::new();
@@ -128,7 +128,7 @@ impl SourceEvidence {
     }
 
     /// Whether all events that a statement names have come, or were declared lost.
-    fn has_come(&self, statement: &Statement) -> bool {
+    fn has_come(&self, statement: &HeartbeatEnds) -> bool {
         let steps = Cell::new(CONTINUED_STEPS_MAX);
         statement.ends.iter().all(|named| self.end_has_come(named, statement.offset, &steps))
     }
@@ -241,12 +241,12 @@ impl SourceEvidence {
     }
 
     /// The statement that bounds the span, if one exists and its ends have come.
-    pub fn bounding(&self) -> Option<&Statement> {
+    pub fn bounding(&self) -> Option<&HeartbeatEnds> {
         self.first_after.as_ref().filter(|statement| self.has_come(statement))
     }
 
     /// The latest statement whose ends have come, up to the first one behind the span.
-    pub fn known(&self) -> Option<&Statement> {
+    pub fn known(&self) -> Option<&HeartbeatEnds> {
         let overtaken = self.overtaken.as_ref().filter(|statement| self.has_come(statement));
         self.bounding().or(overtaken).or(self.arrived.as_ref())
     }
@@ -258,32 +258,34 @@ impl SourceEvidence {
     }
 
     /// The end that the lane must have reached by the statement that bounds the span.
-    pub fn until(&self, lane: Lane) -> Until {
-        let Some(bounding) = self.bounding() else { return Until::Everything };
+    pub fn until(&self, lane: Lane) -> LaneBound {
+        let Some(bounding) = self.bounding() else { return LaneBound::Everything };
         self.until_of(lane, bounding, 0)
     }
 
-    fn until_of(&self, lane: Lane, bounding: &Statement, depth: usize) -> Until {
+    fn until_of(&self, lane: Lane, bounding: &HeartbeatEnds, depth: usize) -> LaneBound {
         let is_it = |named: &&LaneEnd| (named.stream, named.epoch) == (lane.stream, lane.epoch);
         if let Some(LaneEnd { end, .. }) = bounding.ends.iter().find(is_it) {
             // The end of its disk at that time is not the end of the lane, if the disk has lost events.
             let lost = self.lanes.get(&lane).map_or(Sequence::ZERO, |known| known.lost_by(bounding.offset));
-            return Until::Sequence(lost.max(*end));
+            return LaneBound::Sequence(lost.max(*end));
         }
         let begun_at = self.lanes.get(&lane).and_then(|known| known.begun_at);
         if begun_at.is_none_or(|begun_at| begun_at <= bounding.offset) {
-            return Until::Everything;
+            return LaneBound::Everything;
         }
         // The lane began later; the events that it copies from a different lane may be older.
         let mut old = self.lanes.iter().flat_map(|(old, known)| known.continued.iter().map(move |one| (old, one)));
-        let Some((old, continued)) = old.find(|(_, continued)| continued.lane == lane) else { return Until::Nothing };
+        let Some((old, continued)) = old.find(|(_, continued)| continued.lane == lane) else {
+            return LaneBound::Nothing;
+        };
         if depth >= CONTINUED_MAX {
-            return Until::Everything;
+            return LaneBound::Everything;
         }
         match self.until_of(*old, bounding, depth + 1) {
-            Until::Sequence(end) if end > continued.first => Until::Sequence(continued.place_of(end)),
-            Until::Sequence(_) | Until::Nothing => Until::Nothing,
-            Until::Everything => Until::Everything,
+            LaneBound::Sequence(end) if end > continued.first => LaneBound::Sequence(continued.place_of(end)),
+            LaneBound::Sequence(_) | LaneBound::Nothing => LaneBound::Nothing,
+            LaneBound::Everything => LaneBound::Everything,
         }
     }
 

@@ -5,7 +5,7 @@ use afferent_protocol::ids::{Offset, Sequence};
 use afferent_protocol::segment::EntryHead;
 
 /// An event's origin: its source, lane and entry.
-pub(super) struct Spoken<'a> {
+pub(super) struct EventOrigin<'a> {
     pub head: &'a EntryHead,
     pub header: &'a Header,
     pub offset: Offset,

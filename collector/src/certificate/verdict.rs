@@ -6,8 +6,8 @@ use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Timestam
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
 
-use super::lanes::Until;
-use super::rings::{Against, RingFinding};
+use super::lanes::LaneBound;
+use super::rings::{RingContext, RingFinding};
 use super::source::SourceEvidence;
 use super::{
     About, Awaited, Cause, Certificate, CertificateError, Evidence, Fate, LaneCertificate, LogEvidence, LogFindings,
@@ -76,7 +76,7 @@ impl Evidence {
         for (name, source) in &self.sources {
             for (Lane { stream, epoch }, range) in source.awaited() {
                 let (first, end) = (range.first, range.end);
-                self.open.say(format!(
+                self.open.insert(format!(
                     "{name} {stream} {epoch}: the source says that it had accepted sequences {first} up to {end}, which are not in the log"
                 ));
             }
@@ -98,18 +98,18 @@ impl Evidence {
         let (begin, until) = (self.first.unwrap_or_default(), self.proof.trimmed_until());
         if begin > until {
             self.refuted
-                .say(format!("the offsets {until} up to {begin} are gone, and retention was not to remove them"));
+                .insert(format!("the offsets {until} up to {begin} are gone, and retention was not to remove them"));
         }
         let emptied_until = self.proof.emptied_until();
         if let Some((end, suspect)) = self.emptied.filter(|(end, _)| *end > emptied_until) {
-            self.refuted.say(format!(
+            self.refuted.insert(format!(
                 "samples between the offsets {emptied_until} and {end} are gone, and retention was not to remove them"
             ));
             self.suspects.push(suspect);
         }
         let keys = self.proof.log_keys();
         if keys.go_back() && !self.attested.is_under(|key| keys.is_named_or_later(key)) {
-            self.open.say(
+            self.open.insert(
                 "what was written under the keys before the one that was named is bound by no attestation of that one yet"
                     .to_owned(),
             );
@@ -121,12 +121,12 @@ impl Evidence {
 
     fn look_at_rings(&mut self) {
         let mut rings = std::mem::take(&mut self.rings);
-        let findings = rings.findings(&Log { names: self.names(), evidence: self });
+        let findings = rings.findings(&LogSummary { names: self.names(), evidence: self });
         self.rings = rings;
         for finding in findings {
             match finding {
-                RingFinding::Refuted(text) => self.refuted.say(text),
-                RingFinding::Held(text) => self.open.say(text),
+                RingFinding::Refuted(text) => self.refuted.insert(text),
+                RingFinding::Held(text) => self.open.insert(text),
             }
         }
     }
@@ -147,7 +147,7 @@ impl Evidence {
         }
         for (name, source) in self.sources.iter().filter(|(name, _)| !names.contains(name)) {
             if source.lanes.values().any(|lane| lane.has_removed()) {
-                self.open.say(format!("samples of {name} were removed by retention, of whatever machine they were"));
+                self.open.insert(format!("samples of {name} were removed by retention, of whatever machine they were"));
             }
         }
     }
@@ -158,15 +158,16 @@ impl Evidence {
             let Lane { stream, epoch } = *lane;
             if let Some(until) = evidence.removed_of(&self.span) {
                 let until = time_text(until);
-                self.open.say(format!("{name} {stream} {epoch}: retention has removed what it had up to {until}"));
+                self.open.insert(format!("{name} {stream} {epoch}: retention has removed what it had up to {until}"));
             }
             if evidence.is_too_much() {
-                self.open.say(format!("{name} {stream} {epoch} has more holes than can be told; take a shorter span"));
+                self.open
+                    .insert(format!("{name} {stream} {epoch} has more holes than can be told; take a shorter span"));
             }
             if let Some(offsets) = &evidence.offsets {
                 self.bound(offsets.start, offsets.end);
             }
-            let until = if name == self.own { Until::Everything } else { source.until(*lane) };
+            let until = if name == self.own { LaneBound::Everything } else { source.until(*lane) };
             let ranges = evidence.ranges(&self.span, until, |range| source.continues(*lane, range));
             if !ranges.is_empty() {
                 lanes.push(LaneCertificate { source: name, stream, epoch, ranges });
@@ -181,7 +182,7 @@ impl Evidence {
     fn bound(&mut self, first: Offset, end: Offset) {
         let until = self.attested.bound().map_or(Offset::ZERO, |bound| bound.end);
         if self.attested.from().is_none_or(|from| first < from) || end > until {
-            self.open.say(format!(
+            self.open.insert(format!(
                 "the offsets {first} up to {end} are not bound by an attestation of the collector yet; one comes every minute"
             ));
         }
@@ -190,7 +191,7 @@ impl Evidence {
     fn source(&mut self, name: SourceId, source: &SourceEvidence) -> SourceCertificate {
         for unknown in source.unknown.iter().filter(|unknown| unknown.touches(&self.span)) {
             let (from, until) = (time_text(unknown.from), time_text(unknown.until));
-            self.open.say(format!("{name}, {from} up to {until}: {}", unknown.why));
+            self.open.insert(format!("{name}, {from} up to {until}: {}", unknown.why));
         }
         let is_own = name == self.own;
         // The collector's own accepted events are in its log; its attestations have the time.
@@ -205,7 +206,7 @@ impl Evidence {
         if !is_own {
             awaited.extend(source.awaited().into_iter().map(|(lane, range)| {
                 let (stream, epoch, first, end) = (lane.stream, lane.epoch, range.first, range.end);
-                self.open.say(format!(
+                self.open.insert(format!(
                     "{name} {stream} {epoch}: sequences {first} up to {end} were accepted and have not come"
                 ));
                 Awaited { stream, epoch, first, end }
@@ -217,7 +218,7 @@ impl Evidence {
             false => source.bounding().is_some(),
         };
         if !is_bounded && retired.is_none() {
-            self.open.say(unbounded(name, is_own, known_until));
+            self.open.insert(unbounded(name, is_own, known_until));
         }
         let key = if is_own { None } else { self.proof.key_of(&name).map(|key| key.to_string()) };
         SourceCertificate { source: name, key, known_until, retired, awaited }
@@ -243,12 +244,12 @@ impl Evidence {
 }
 
 /// The log, for the comparison with ring logs.
-struct Log<'a> {
+struct LogSummary<'a> {
     names: BTreeSet<SourceId>,
     evidence: &'a Evidence,
 }
 
-impl Against for Log<'_> {
+impl RingContext for LogSummary<'_> {
     fn is_about(&self, source: &SourceId) -> bool {
         self.names.contains(source)
     }

@@ -3,15 +3,15 @@
 use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId};
 
-use super::{Evidence, LogFindings, Means};
-use crate::log::inspect::{self, Report};
-use crate::log::{Hole, OpenError};
+use super::{CheckMaterial, Evidence, LogFindings};
+use crate::log::inspect::{self, InspectReport};
+use crate::log::{LostOffsets, OpenError};
 
 /// The result of verifying a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The report about the files.
-    pub report: Report,
+    pub report: InspectReport,
     /// The verdict about the batches.
     pub findings: LogFindings,
 }
@@ -28,7 +28,7 @@ impl Verified {
 /// # Errors
 /// When the log cannot be read.
 pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Verified, OpenError> {
-    verify_by(disk, own, Means::default())
+    verify_by(disk, own, CheckMaterial::default())
 }
 
 /// As [`inspect::info`], and for every batch signature, chain, order and body; the evidence of attestations, witnesses
@@ -37,7 +37,7 @@ pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Verified, OpenError> 
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: Means) -> Result<Verified, OpenError> {
+pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: CheckMaterial) -> Result<Verified, OpenError> {
     let mut evidence = Evidence::of_log(*own, means);
     inspect::dump(disk, &mut |head, batch| evidence.ahead(head, batch))?;
     let mut report = inspect::dump(disk, &mut |head, batch| evidence.batch(head, batch))?;
@@ -46,7 +46,7 @@ pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: Means) -> Result<Veri
     report.suspects = std::mem::take(&mut findings.suspects);
     let begin = report.segments.first().map_or(Offset::ZERO, |segment| segment.first);
     if begin > trimmed_until {
-        report.holes.insert(0, Hole { first: trimmed_until, end: begin });
+        report.holes.insert(0, LostOffsets { first: trimmed_until, end: begin });
     }
     report.uncounted = inspect::uncounted(disk, &report)?;
     Ok(Verified { report, findings })

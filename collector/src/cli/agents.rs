@@ -14,7 +14,7 @@ use super::{Collector, Output, means};
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Agents {
     #[command(subcommand)]
-    said: Option<Said>,
+    said: Option<OperatorStatement>,
     #[command(flatten)]
     collector: Collector,
     /// How they are written.
@@ -24,7 +24,7 @@ pub struct Agents {
 
 /// What an operator says of an agent: an event of the log, forever.
 #[derive(Debug, clap::Subcommand)]
-enum Said {
+enum OperatorStatement {
     /// Say that nothing more is to be expected of an agent: its machine is gone, or it goes by another name now.
     /// Certificates wait for it no more, and name who said so, and why.
     Retire {
@@ -61,12 +61,12 @@ enum Said {
 pub fn agents(args: &Agents) -> anyhow::Result<()> {
     match &args.said {
         None => list(args),
-        Some(Said::Retire { collector, name, why, who }) => {
+        Some(OperatorStatement::Retire { collector, name, why, who }) => {
             let said = Retirement { who: signed(who.as_deref()), why: why.clone() };
             Client::new(&collector.http).operate(name, "retire", &said)?;
             shown(&format!("{name} is retired; certificates name who said so\n"))
         }
-        Some(Said::Replace { collector, name, key, why, who }) => {
+        Some(OperatorStatement::Replace { collector, name, key, why, who }) => {
             let key = means::key(key)?.to_string();
             let said = NewKey { key, who: signed(who.as_deref()), why: why.clone() };
             Client::new(&collector.http).operate(name, "key", &said)?;

@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::Output;
 use super::client::Client;
 use super::means::MeansArgs;
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use super::read_only::ReadOnlyDisk;
 
 /// Prove that everything of a source or a machine is in the log, or say what is not. Exits 0 when it is complete, 1 when it
@@ -101,7 +101,7 @@ fn proved(args: &Certify) -> anyhow::Result<(String, Verdict)> {
     let span = Span { from: time(args.from), until: time(args.until) };
     let means = args.means.read(&args.data)?;
     let directory = args.data.join("log").join("0");
-    let progress = Rc::new(Progress::new("proving"));
+    let progress = Rc::new(ProgressLine::new("proving"));
     let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
         format!("there is no log at {}; name the collector's data directory with --data", directory.display())
     })?;

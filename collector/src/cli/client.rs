@@ -47,7 +47,7 @@ pub enum ClientError {
 
 /// Which events to follow.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct Selection {
     pub from: Option<String>,
     pub subject: Option<String>,
     pub kind: Option<String>,
@@ -56,7 +56,7 @@ pub struct Wanted {
     pub partition: Option<u32>,
 }
 
-impl Wanted {
+impl Selection {
     /// As a query.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let Self { from, subject, kind, source, severity, partition } = self.clone();
@@ -122,7 +122,7 @@ impl Client {
     }
 
     /// The lines of the live stream; after `last`, if there is one.
-    pub fn stream(&self, wanted: &Wanted, last: Option<&str>) -> Result<impl BufRead + Send + 'static, ClientError> {
+    pub fn stream(&self, wanted: &Selection, last: Option<&str>) -> Result<impl BufRead + Send + 'static, ClientError> {
         let mut request = self.agent.get(format!("{}/v1/stream", self.base));
         for (name, value) in wanted.pairs() {
             request = request.query(name, value);
@@ -217,7 +217,7 @@ impl Client {
     }
 
     /// Makes a subscription, unless it is there.
-    pub fn subscribe(&self, name: &str, wanted: &Wanted) -> Result<(), ClientError> {
+    pub fn subscribe(&self, name: &str, wanted: &Selection) -> Result<(), ClientError> {
         let filter: serde_json::Map<_, _> = (wanted.pairs().filter(|(name, _)| !["from", "partition"].contains(name)))
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();

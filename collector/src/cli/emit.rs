@@ -59,16 +59,16 @@ pub fn emit(args: &Emit) -> anyhow::Result<()> {
     post_lines(input, &mut |part| part.post(&client, args.output))
 }
 
-/// Lines of standard input that go into one request.
+/// The lines of standard input that one request carries.
 #[derive(Debug, Default)]
-struct Part {
+struct RequestLines {
     lines: Vec<String>,
     /// Which line of standard input each of them is, from 1 on.
     numbers: Vec<u64>,
     bytes: usize,
 }
 
-impl Part {
+impl RequestLines {
     fn has_room_for(&self, line: &str) -> bool {
         self.lines.is_empty() || (self.lines.len() < EVENTS && self.bytes + line.len() < POST_BYTES_MAX)
     }
@@ -100,9 +100,9 @@ impl Part {
 /// Has lines posted: many at a time, and none waits for others that have not come.
 fn post_lines(
     mut input: BufReader<impl Read>,
-    post: &mut impl FnMut(&Part) -> anyhow::Result<()>,
+    post: &mut impl FnMut(&RequestLines) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let (mut part, mut line) = (Part::default(), String::new());
+    let (mut part, mut line) = (RequestLines::default(), String::new());
     for number in 1.. {
         line.clear();
         let read =

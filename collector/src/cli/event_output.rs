@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use afferent_collector::line::Lines;
+use afferent_collector::line::LineRenderer;
 
 /// How events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -20,13 +20,13 @@ pub enum EventOutput {
 #[derive(Debug)]
 pub struct EventWriter {
     output: EventOutput,
-    lines: Lines,
+    lines: LineRenderer,
     written: u64,
 }
 
 impl EventWriter {
     pub fn new(output: EventOutput) -> Self {
-        Self { output, lines: Lines::default(), written: 0 }
+        Self { output, lines: LineRenderer::default(), written: 0 }
     }
 
     /// Writes an event, given as its CloudEvent.

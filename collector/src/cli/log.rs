@@ -9,30 +9,30 @@ use afferent_collector::certificate::LogFindings;
 use afferent_collector::certificate::text::passed;
 use afferent_collector::certificate::verify::{Verified, verify_by};
 use afferent_collector::cloud_event::put_rfc3339;
-use afferent_collector::line::{Lines, Side, plain, table};
+use afferent_collector::line::{LineRenderer, Side, plain, table};
 use afferent_collector::log::KeyOrigin;
 use afferent_collector::log::address::Partition;
 use afferent_collector::log::events::Entry;
-use afferent_collector::log::inspect::{self, Report};
+use afferent_collector::log::inspect::{self, InspectReport};
 use afferent_collector::subscribe::{Filter, Format, Reading};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use anyhow::Context;
 
 use super::Output;
 use super::means::MeansArgs;
-use super::progress::{Progress, size};
+use super::progress::{ProgressLine, size};
 use super::read_only::ReadOnlyDisk;
 
 /// Look at the log's files, without a collector or beside a running one.
 #[derive(Debug, clap::Subcommand)]
 pub enum Log {
     /// Segments, offsets, and damage that checksums tell.
-    Info(Place),
+    Info(DataArgs),
     /// As info; and for every batch its signature, its place in its chain, its order and its content; and what attestations,
     /// witnesses and ring logs say.
     Verify {
         #[command(flatten)]
-        place: Place,
+        place: DataArgs,
         /// The collector's own name, under which it wrote which keys it trusts.
         #[arg(long, default_value = "collector")]
         name: SourceId,
@@ -42,7 +42,7 @@ pub enum Log {
     /// Write the events.
     Dump {
         #[command(flatten)]
-        place: Place,
+        place: DataArgs,
         /// The first offset to write.
         #[arg(long)]
         from: Option<u64>,
@@ -57,7 +57,7 @@ pub enum Log {
 
 /// Where the log is.
 #[derive(Debug, clap::Args)]
-pub struct Place {
+pub struct DataArgs {
     /// The collector's data directory.
     #[arg(long, default_value = "./afferent-data")]
     data: PathBuf,
@@ -80,10 +80,10 @@ pub fn log(command: &Log) -> anyhow::Result<ExitCode> {
     Ok(report)
 }
 
-impl Place {
-    fn open(&self, what: &'static str) -> anyhow::Result<(ReadOnlyDisk, Rc<Progress>)> {
+impl DataArgs {
+    fn open(&self, what: &'static str) -> anyhow::Result<(ReadOnlyDisk, Rc<ProgressLine>)> {
         let directory = log_directory(&self.data);
-        let progress = Rc::new(Progress::new(what));
+        let progress = Rc::new(ProgressLine::new(what));
         let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
             format!("there is no log at {}; name the collector's data directory with --data", directory.display())
         })?;
@@ -95,7 +95,7 @@ pub(super) fn log_directory(data: &Path) -> PathBuf {
     data.join("log").join("0")
 }
 
-fn shown(report: &Report, findings: Option<&LogFindings>, progress: &Progress) -> anyhow::Result<ExitCode> {
+fn shown(report: &InspectReport, findings: Option<&LogFindings>, progress: &ProgressLine) -> anyhow::Result<ExitCode> {
     progress.clear();
     let text = rendered(report, findings);
     anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
@@ -104,12 +104,12 @@ fn shown(report: &Report, findings: Option<&LogFindings>, progress: &Progress) -
 
 /// An unfinished write at the end is no damage: a collector may be writing it now, or a power cut has left it, and
 /// nothing of it was acknowledged.
-fn is_damaged(report: &Report, findings: Option<&LogFindings>) -> bool {
+fn is_damaged(report: &InspectReport, findings: Option<&LogFindings>) -> bool {
     let is_refuted = findings.is_some_and(|findings| !findings.refuted.is_empty());
-    is_refuted || !Report { torn: false, ..report.clone() }.is_sound()
+    is_refuted || !InspectReport { torn: false, ..report.clone() }.is_sound()
 }
 
-fn rendered(report: &Report, findings: Option<&LogFindings>) -> String {
+fn rendered(report: &InspectReport, findings: Option<&LogFindings>) -> String {
     let heading = [
         ("SEGMENT", Side::Left),
         ("FIRST", Side::Right),
@@ -160,7 +160,7 @@ fn rendered(report: &Report, findings: Option<&LogFindings>) -> String {
 }
 
 /// What was found out, and what cannot be.
-fn conclusion(report: &Report, findings: Option<&LogFindings>) -> String {
+fn conclusion(report: &InspectReport, findings: Option<&LogFindings>) -> String {
     let Some(findings) = findings else {
         let damaged = "the log is NOT as it was written\n";
         return if is_damaged(report, None) {
@@ -220,10 +220,10 @@ fn time(time: Timestamp) -> String {
 }
 
 /// Writes events from `from` (default: the first) on.
-fn dump(place: &Place, from: Option<u64>, limit: u64, output: Output) -> anyhow::Result<ExitCode> {
+fn dump(place: &DataArgs, from: Option<u64>, limit: u64, output: Output) -> anyhow::Result<ExitCode> {
     let (disk, progress) = place.open("reading")?;
     let mut out = io::BufWriter::new(anstream::stdout().lock());
-    let mut lines = Lines::default();
+    let mut lines = LineRenderer::default();
     let mut reading: Option<Reading> = None;
     let mut written = Ok(());
     let mut rendered = Vec::new();
@@ -251,7 +251,7 @@ fn dump(place: &Place, from: Option<u64>, limit: u64, output: Output) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_lines(out: &mut impl Write, lines: &mut Lines, rendered: &[u8]) -> io::Result<()> {
+fn write_lines(out: &mut impl Write, lines: &mut LineRenderer, rendered: &[u8]) -> io::Result<()> {
     for json in rendered.split(|byte| *byte == b'\n').filter(|json| !json.is_empty()) {
         writeln!(out, "{}", lines.line(&String::from_utf8_lossy(json)))?;
     }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use afferent_collector::certificate::{Means, Rings};
+use afferent_collector::certificate::{CheckMaterial, Rings};
 use afferent_collector::data_directory::{first_public_key, parse_public_key};
 use afferent_collector::limits::WITNESS_FILE_BYTES_MAX;
 use afferent_collector::log::{Trust, Witnesses};
@@ -31,7 +31,7 @@ pub struct MeansArgs {
 
 impl MeansArgs {
     /// Reads all that is named. `data` is the collector's data directory.
-    pub fn read(&self, data: &Path) -> anyhow::Result<Means> {
+    pub fn read(&self, data: &Path) -> anyhow::Result<CheckMaterial> {
         let trust = match (self.keys.is_empty(), first_public_key(data)) {
             (false, _) => Trust::Named(self.public_keys()?),
             (true, Some(key)) => Trust::Beside(key),
@@ -45,7 +45,7 @@ impl MeansArgs {
         for path in &self.rings {
             rings.read(&FsDisk::read_only(path)).with_context(|| format!("--ring {}", path.display()))?;
         }
-        Ok(Means { trust, witnesses, rings })
+        Ok(CheckMaterial { trust, witnesses, rings })
     }
 
     /// The keys that are named.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use afferent_collector::api::models::{DiffReport, ModelReport, RecomputeReport, StateReport};
 use afferent_collector::limits::MODEL_ROWS_MAX;
-use afferent_collector::models::question::Wanted;
+use afferent_collector::models::question::StateSelection;
 use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::Report;
 use afferent_collector::subscribe::Start;
@@ -38,9 +38,9 @@ pub enum Models {
         #[arg(long, value_name = "PLACE")]
         as_of: Option<String>,
         #[command(flatten)]
-        part: Part,
+        part: StateArgs,
         #[command(flatten)]
-        source: From,
+        source: ModelSource,
     },
     /// Make a model's state again from the log, beside the one that is told meanwhile.
     Recompute {
@@ -65,7 +65,7 @@ pub enum Models {
         #[arg(long, value_name = "PLACE")]
         as_of: Option<String>,
         #[command(flatten)]
-        from: From,
+        from: ModelSource,
     },
     /// What would be if: a plan's alternatives beside what happened. The log is not written.
     WhatIf {
@@ -78,13 +78,13 @@ pub enum Models {
         #[arg(long, value_name = "PLACE")]
         until: Option<String>,
         #[command(flatten)]
-        from: From,
+        from: ModelSource,
     },
 }
 
 /// Which part of a state; all of it by default.
 #[derive(Debug, clap::Args)]
-pub struct Part {
+pub struct StateArgs {
     /// Only what is of this machine.
     #[arg(long)]
     machine: Option<String>,
@@ -103,7 +103,7 @@ pub struct Part {
     cursor: Option<String>,
 }
 
-impl Part {
+impl StateArgs {
     /// Names and values, as the API has them.
     fn pairs(&self) -> Vec<(&str, &str)> {
         let Self { machine, from, until, limit, cursor } = self;
@@ -111,7 +111,7 @@ impl Part {
     }
 
     /// The same, for a state that is folded here.
-    fn wanted(&self) -> anyhow::Result<Wanted> {
+    fn wanted(&self) -> anyhow::Result<StateSelection> {
         let time = |name: &str, text: &Option<String>| match text.as_deref().map(str::parse) {
             None => Ok(None),
             Some(Ok(Start::Time(time))) => Ok(Some(time)),
@@ -124,13 +124,13 @@ impl Part {
             .map(|text| rows(text).with_context(|| format!("--limit is no whole number from 1 to {MODEL_ROWS_MAX}")));
         let span = Span { from: time("from", &self.from)?, until: time("until", &self.until)? };
         let (machine, cursor) = (self.machine.clone(), self.cursor.clone());
-        Ok(Wanted { machine, intervals: None, span, limit: limit.transpose()?, cursor })
+        Ok(StateSelection { machine, intervals: None, span, limit: limit.transpose()?, cursor })
     }
 }
 
 /// Whom to ask, and how to write it.
 #[derive(Debug, clap::Args)]
-pub struct From {
+pub struct ModelSource {
     #[command(flatten)]
     collector: Collector,
     /// Read the log in this data directory of a collector, instead of asking a running one.
@@ -218,7 +218,7 @@ fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait:
     }
 }
 
-impl From {
+impl ModelSource {
     fn client(&self) -> Client {
         Client::new(&self.collector.http)
     }

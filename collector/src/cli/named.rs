@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::client::{Client, ClientError, Wanted};
+use super::client::{Client, ClientError, Selection};
 use super::event_output::{EventOutput, EventWriter};
 
 /// Seconds that one request waits for events.
@@ -21,7 +21,7 @@ pub fn follow(
     client: &Client,
     name: &str,
     member: &str,
-    wanted: &Wanted,
+    wanted: &Selection,
     limit: u64,
     output: EventOutput,
 ) -> anyhow::Result<()> {

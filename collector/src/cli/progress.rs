@@ -9,7 +9,7 @@ const EVERY: Duration = Duration::from_millis(200);
 
 /// How far reading came.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressLine {
     what: &'static str,
     watched: bool,
     expected: Cell<u64>,
@@ -17,7 +17,7 @@ pub struct Progress {
     shown: Cell<Instant>,
 }
 
-impl Progress {
+impl ProgressLine {
     /// Of `what` is being done, as `verifying`.
     pub fn new(what: &'static str) -> Self {
         let watched = std::io::stderr().is_terminal();

@@ -7,23 +7,23 @@ use std::rc::Rc;
 
 use afferent_host::disk::{Disk, DiskFile, FsDisk};
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 
 /// Files of a directory, opened for reading only.
 pub struct ReadOnlyDisk {
     disk: FsDisk,
-    progress: Rc<Progress>,
+    progress: Rc<ProgressLine>,
 }
 
 /// One of them.
 pub struct ReadOnlyFile {
     file: File,
-    progress: Rc<Progress>,
+    progress: Rc<ProgressLine>,
 }
 
 impl ReadOnlyDisk {
     /// Takes a directory that exists.
-    pub fn new(directory: PathBuf, progress: Rc<Progress>) -> io::Result<Self> {
+    pub fn new(directory: PathBuf, progress: Rc<ProgressLine>) -> io::Result<Self> {
         let disk = FsDisk::read_only(directory);
         let bytes = disk.list()?.iter().map(|(_, bytes)| bytes).sum();
         progress.expect(bytes);

@@ -66,7 +66,7 @@ pub fn replay(args: &Replay) -> anyhow::Result<()> {
     let end = client.kept(args.which.partition())?.end;
     query.push(("until", args.until.clone().unwrap_or_else(|| end.to_string())));
     query.extend(args.which.pairs());
-    let (mut writer, mut pace) = (EventWriter::new(args.output), Pace { speed: args.speed, begun: None });
+    let (mut writer, mut pace) = (EventWriter::new(args.output), ReplayPace { speed: args.speed, begun: None });
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
     loop {
         let page = client.events(&query)?;
@@ -85,14 +85,14 @@ pub fn replay(args: &Replay) -> anyhow::Result<()> {
     writer.finish(&mut out).context("writing to standard output failed")
 }
 
-/// How the events are spread over time.
-struct Pace {
+/// Spreads events over time.
+struct ReplayPace {
     speed: Speed,
     /// When an event came, and when it was written: the others are as far from it as they were, divided by the speed.
     begun: Option<(jiff::Timestamp, Instant)>,
 }
 
-impl Pace {
+impl ReplayPace {
     /// How long to wait, at `now`, before this event is written.
     fn pause(&mut self, json: &str, now: Instant) -> Duration {
         let Speed::Times(times) = self.speed else { return Duration::ZERO };
@@ -130,7 +130,7 @@ mod tests {
 
     /// The pauses, in ms, before events that came at these ms, at this speed, when writing takes no time.
     fn pauses(speed: &str, came: &[i64]) -> Vec<u128> {
-        let mut pace = Pace { speed: speed.parse().unwrap(), begun: None };
+        let mut pace = ReplayPace { speed: speed.parse().unwrap(), begun: None };
         let mut now = Instant::now();
         let pause = |came: &i64| {
             let came = jiff::Timestamp::from_millisecond(1_631_577_271_000 + came).unwrap();
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_writing_took_is_no_pause_as_well() {
-        let mut pace = Pace { speed: Speed::Times(10.0), begun: None };
+        let mut pace = ReplayPace { speed: Speed::Times(10.0), begun: None };
         let begun = Instant::now();
         let mut pause = |json: &str, after_s| pace.pause(json, begun + Duration::from_secs(after_s));
         assert_eq!(pause(r#"{"ingesttime":"2021-09-13T23:54:31Z"}"#, 0), Duration::ZERO);

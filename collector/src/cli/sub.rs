@@ -7,7 +7,7 @@ use std::time::Duration;
 use afferent_collector::limits::KEEP_ALIVE_TIME;
 use anyhow::Context;
 
-use super::client::{Client, ClientError, Wanted};
+use super::client::{Client, ClientError, Selection};
 use super::event_output::{EventOutput, EventWriter};
 use super::{Collector, named};
 
@@ -62,8 +62,8 @@ pub struct Which {
 
 impl Which {
     /// These events, from somewhere on.
-    pub fn wanted(&self, from: Option<String>) -> Wanted {
-        Wanted {
+    pub fn wanted(&self, from: Option<String>) -> Selection {
+        Selection {
             from,
             subject: self.subject.clone(),
             kind: self.kind.clone(),
@@ -95,8 +95,8 @@ pub fn sub(args: &Sub) -> anyhow::Result<()> {
 }
 
 /// Follows the log by the live stream.
-pub fn follow(client: &Client, wanted: &Wanted, limit: u64, output: EventOutput) -> anyhow::Result<()> {
-    let mut writer = Writer { events: EventWriter::new(output), left: limit };
+pub fn follow(client: &Client, wanted: &Selection, limit: u64, output: EventOutput) -> anyhow::Result<()> {
+    let mut writer = EventPrinter { events: EventWriter::new(output), left: limit };
     let mut last: Option<String> = None;
     let mut wait = WAITS.0;
     let mut stream = client.stream(wanted, None)?;
@@ -121,8 +121,8 @@ pub fn follow(client: &Client, wanted: &Wanted, limit: u64, output: EventOutput)
     }
 }
 
-/// One event of the stream, or word that it lives.
-enum Heard {
+/// An event of the stream, or a sign that the stream is alive.
+enum StreamLine {
     Event { id: Option<String>, json: String },
     Alive,
 }
@@ -135,7 +135,7 @@ enum Ended {
 }
 
 /// Reads the stream on a thread of its own, so that silence can be told from waiting.
-fn listen(stream: impl BufRead + Send + 'static) -> Receiver<Heard> {
+fn listen(stream: impl BufRead + Send + 'static) -> Receiver<StreamLine> {
     let (to, heard) = sync_channel(AHEAD);
     std::thread::spawn(move || {
         let mut id = None;
@@ -144,9 +144,9 @@ fn listen(stream: impl BufRead + Send + 'static) -> Receiver<Heard> {
                 id = Some(place.to_owned());
                 continue;
             } else if let Some(json) = line.strip_prefix("data: ") {
-                Heard::Event { id: id.clone(), json: json.to_owned() }
+                StreamLine::Event { id: id.clone(), json: json.to_owned() }
             } else if line.starts_with(':') {
-                Heard::Alive
+                StreamLine::Alive
             } else {
                 continue;
             };
@@ -158,14 +158,14 @@ fn listen(stream: impl BufRead + Send + 'static) -> Receiver<Heard> {
     heard
 }
 
-struct Writer {
+struct EventPrinter {
     events: EventWriter,
     left: u64,
 }
 
-impl Writer {
+impl EventPrinter {
     /// Writes what is heard; `last` is the id of the last event that was written.
-    fn copy(&mut self, heard: &Receiver<Heard>, last: &mut Option<String>) -> anyhow::Result<Ended> {
+    fn copy(&mut self, heard: &Receiver<StreamLine>, last: &mut Option<String>) -> anyhow::Result<Ended> {
         let mut out = std::io::BufWriter::new(anstream::stdout().lock());
         loop {
             let word = match heard.try_recv() {
@@ -179,7 +179,7 @@ impl Writer {
                 out.flush().context("writing to standard output failed")?;
                 return Ok(Ended::Lost);
             };
-            let Heard::Event { id, json } = word else { continue };
+            let StreamLine::Event { id, json } = word else { continue };
             if self.left == 0 {
                 return Ok(Ended::Enough);
             }

@@ -69,7 +69,7 @@ fn newest(client: &Client, which: &Which, part: Range<u64>, count_max: usize) ->
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let page = client.events(&query)?;
         for line in page.lines.lines() {
-            let event: Placed = serde_json::from_str(line).context("the collector answers with something else")?;
+            let event: TappedEvent = serde_json::from_str(line).context("the collector answers with something else")?;
             // It is a number, written as text.
             found.push_back(event.offset.parse().context("the collector tells an offset that is none")?);
             if found.len() > count_max {
@@ -85,6 +85,6 @@ fn newest(client: &Client, which: &Which, part: Range<u64>, count_max: usize) ->
 
 /// The part of an event that is looked at.
 #[derive(serde::Deserialize)]
-struct Placed {
+struct TappedEvent {
     offset: String,
 }

@@ -37,7 +37,7 @@ pub struct Top {
 /// Shows the agents until `q` or Ctrl-C.
 pub fn top(args: &Top) -> anyhow::Result<()> {
     let client = Client::new(&args.collector.http);
-    let mut view = View::new(client.base());
+    let mut view = TopView::new(client.base());
     // Once before the screen is taken, so that a wrong address is told in plain words.
     view.apply(Ok(client.agents()?), Duration::ZERO);
     let reports = ask(client);
@@ -93,7 +93,11 @@ fn ask(client: Client) -> Receiver<Answer> {
     reports
 }
 
-fn watch(terminal: &mut ratatui::DefaultTerminal, view: &mut View, reports: &Receiver<Answer>) -> anyhow::Result<()> {
+fn watch(
+    terminal: &mut ratatui::DefaultTerminal,
+    view: &mut TopView,
+    reports: &Receiver<Answer>,
+) -> anyhow::Result<()> {
     loop {
         terminal.draw(|frame| view.draw(frame)).context("the terminal cannot be written to")?;
         match reports.try_recv() {
@@ -106,23 +110,23 @@ fn watch(terminal: &mut ratatui::DefaultTerminal, view: &mut View, reports: &Rec
             && key.kind == KeyEventKind::Press
         {
             let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-            if interrupt || view.key(key.code) == After::Quit {
+            if interrupt || view.key(key.code) == NextStep::Quit {
                 return Ok(());
             }
         }
     }
 }
 
-/// What follows a key.
+/// What a key leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
+enum NextStep {
     GoOn,
     Quit,
 }
 
-/// By what the agents are ordered.
+/// The order of the agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
+enum AgentOrder {
     Name,
     Rate,
     Lag,
@@ -130,24 +134,24 @@ enum Order {
 }
 
 /// What is on the screen.
-struct View {
+struct TopView {
     base: String,
     report: AgentsReport,
     trouble: Option<String>,
     /// Events a second since the answer before, by agent.
     rates: BTreeMap<String, f64>,
-    order: Order,
+    order: AgentOrder,
     place: TableState,
 }
 
-impl View {
+impl TopView {
     fn new(base: &str) -> Self {
         Self {
             base: base.to_owned(),
             report: AgentsReport::default(),
             trouble: None,
             rates: BTreeMap::new(),
-            order: Order::Name,
+            order: AgentOrder::Name,
             place: TableState::default(),
         }
     }
@@ -171,18 +175,18 @@ impl View {
         }
     }
 
-    fn key(&mut self, key: KeyCode) -> After {
+    fn key(&mut self, key: KeyCode) -> NextStep {
         match key {
-            KeyCode::Char('q') | KeyCode::Esc => return After::Quit,
-            KeyCode::Char('n') => self.order = Order::Name,
-            KeyCode::Char('r') => self.order = Order::Rate,
-            KeyCode::Char('l') => self.order = Order::Lag,
-            KeyCode::Char('x') => self.order = Order::Lost,
+            KeyCode::Char('q') | KeyCode::Esc => return NextStep::Quit,
+            KeyCode::Char('n') => self.order = AgentOrder::Name,
+            KeyCode::Char('r') => self.order = AgentOrder::Rate,
+            KeyCode::Char('l') => self.order = AgentOrder::Lag,
+            KeyCode::Char('x') => self.order = AgentOrder::Lost,
             KeyCode::Down | KeyCode::Char('j') => self.place.select_next(),
             KeyCode::Up | KeyCode::Char('k') => self.place.select_previous(),
             _ => {}
         }
-        After::GoOn
+        NextStep::GoOn
     }
 
     fn rate(&self, agent: &AgentReport) -> f64 {
@@ -192,10 +196,12 @@ impl View {
     fn ordered(&self) -> Vec<&AgentReport> {
         let mut agents: Vec<&AgentReport> = self.report.agents.iter().collect();
         match self.order {
-            Order::Name => agents.sort_by(|a, b| a.name.cmp(&b.name)),
-            Order::Rate => agents.sort_by(|a, b| self.rate(b).total_cmp(&self.rate(a))),
-            Order::Lag => agents.sort_by(|a, b| b.lag_s.unwrap_or_default().total_cmp(&a.lag_s.unwrap_or_default())),
-            Order::Lost => agents.sort_by_key(|agent| std::cmp::Reverse(agent.lost_events + agent.missing_events)),
+            AgentOrder::Name => agents.sort_by(|a, b| a.name.cmp(&b.name)),
+            AgentOrder::Rate => agents.sort_by(|a, b| self.rate(b).total_cmp(&self.rate(a))),
+            AgentOrder::Lag => {
+                agents.sort_by(|a, b| b.lag_s.unwrap_or_default().total_cmp(&a.lag_s.unwrap_or_default()))
+            }
+            AgentOrder::Lost => agents.sort_by_key(|agent| std::cmp::Reverse(agent.lost_events + agent.missing_events)),
         }
         agents
     }
@@ -278,7 +284,7 @@ mod tests {
         serde_json::from_str(&format!(r#"{{"log":{{"first":0,"end":9}},"agents":[{agents}]}}"#)).unwrap()
     }
 
-    fn screen(view: &mut View) -> String {
+    fn screen(view: &mut TopView) -> String {
         let mut terminal = Terminal::new(TestBackend::new(100, 8)).unwrap();
         terminal.draw(|frame| view.draw(frame)).unwrap();
         terminal.backend().to_string()
@@ -286,7 +292,7 @@ mod tests {
 
     #[test]
     fn rates_are_what_came_between_two_answers() {
-        let mut view = View::new("http://x");
+        let mut view = TopView::new("http://x");
         view.apply(Ok(report([100, 100])), Duration::ZERO);
         view.apply(Ok(report([100, 300])), Duration::from_secs(2));
         assert_eq!(view.rates["b"], 100.0);
@@ -294,17 +300,17 @@ mod tests {
         for told in ["100 events/s", "2 of 2 online", "500 ms", "offsets 0 up to 9"] {
             assert!(text.contains(told), "{told} is not in\n{text}");
         }
-        assert_eq!(view.key(KeyCode::Char('r')), After::GoOn);
+        assert_eq!(view.key(KeyCode::Char('r')), NextStep::GoOn);
         assert_eq!(view.ordered()[0].name, "b");
     }
 
     #[test]
     fn a_collector_that_went_away_is_told_and_what_was_known_stays() {
-        let mut view = View::new("http://x");
+        let mut view = TopView::new("http://x");
         view.apply(Ok(report([1, 2])), Duration::ZERO);
         view.apply(Err("connection refused".into()), Duration::from_secs(1));
         let text = screen(&mut view);
         assert!(text.contains("connection refused") && text.contains("online"), "{text}");
-        assert_eq!(view.key(KeyCode::Char('q')), After::Quit);
+        assert_eq!(view.key(KeyCode::Char('q')), NextStep::Quit);
     }
 }

@@ -33,22 +33,22 @@ pub const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 
 /// The content of `data`.
-pub(super) enum Content<'e, 'a> {
+pub(super) enum DataContent<'e, 'a> {
     Body(&'e Body<'a>),
     Json(&'a str),
     Text(&'a str),
 }
 
 /// The content of an event's `data`.
-pub(super) fn content_of<'e, 'a>(body: &'e Body<'a>) -> Content<'e, 'a> {
+pub(super) fn content_of<'e, 'a>(body: &'e Body<'a>) -> DataContent<'e, 'a> {
     match body {
-        Body::Derived(Derived { json, .. }) if is_json(json) => Content::Json(json),
-        Body::Derived(Derived { json, .. }) => Content::Text(json),
-        body => Content::Body(body),
+        Body::Derived(Derived { json, .. }) if is_json(json) => DataContent::Json(json),
+        Body::Derived(Derived { json, .. }) => DataContent::Text(json),
+        body => DataContent::Body(body),
     }
 }
 
-impl Content<'_, '_> {
+impl DataContent<'_, '_> {
     pub(super) fn content_type(&self) -> &'static str {
         match self {
             Self::Text(_) => TEXT,
@@ -111,7 +111,7 @@ impl Serialize for Data<'_, '_> {
             }
             Body::Loss(loss) => loss_of(loss).serialize(to),
             Body::ClockStep(step) => clock_step_of(step).serialize(to),
-            Body::LifeCycle(change) => life_cycle::Data(change).serialize(to),
+            Body::LifeCycle(change) => life_cycle::LifeCycleData(change).serialize(to),
             Body::Progress(progress) => {
                 #[derive(Serialize)]
                 struct Progress {
@@ -138,7 +138,7 @@ impl Serialize for Data<'_, '_> {
                 });
                 Progress { stream: progress.stream.name(), epoch, end: progress.end.get(), check, ticks }.serialize(to)
             }
-            Body::Followed(table) => followed::Data(table).serialize(to),
+            Body::Followed(table) => followed::FollowedData(table).serialize(to),
             Body::Sample(_) => unreachable!("a sample is written by hand"),
             Body::Derived(_) => unreachable!("a derived event is its own content"),
         }

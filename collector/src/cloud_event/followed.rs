@@ -9,9 +9,9 @@ use crate::rfc3339::time_text;
 use crate::whole;
 
 /// A table of files as JSON.
-pub(super) struct Data<'e, 'a>(pub &'e Followed<'a>);
+pub(super) struct FollowedData<'e, 'a>(pub &'e Followed<'a>);
 
-impl Serialize for Data<'_, '_> {
+impl Serialize for FollowedData<'_, '_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut members = to.serialize_struct("Followed", 5)?;
         members.serialize_field("stream", self.0.stream.name())?;

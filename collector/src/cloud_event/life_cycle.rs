@@ -14,7 +14,7 @@ use crate::rfc3339::time_text;
 use crate::whole;
 
 /// A life cycle event as JSON.
-pub(super) struct Data<'e, 'a>(pub &'e LifeCycle<'a>);
+pub(super) struct LifeCycleData<'e, 'a>(pub &'e LifeCycle<'a>);
 
 /// The value of a member.
 enum Member<'a> {
@@ -27,7 +27,7 @@ enum Member<'a> {
 
 use Member::{Boots, Lanes, Made, Text, Whole};
 
-impl Serialize for Data<'_, '_> {
+impl Serialize for LifeCycleData<'_, '_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("change", self.0.kind().name())?;

@@ -8,7 +8,7 @@ use afferent_protocol::ids::Timestamp;
 use serde::Deserialize;
 
 use super::text::{put_decimal, put_json_string};
-use crate::log::address::Address;
+use crate::log::address::EventAddress;
 use crate::rfc3339::put_rfc3339;
 
 /// Attributes that the log adds; a posted event must not have them.
@@ -36,26 +36,27 @@ impl<'a> Posted<'a> {
 }
 
 /// The log's attributes of a posted event.
-pub(super) struct Envelope<'a> {
+pub(super) struct PostedEnvelope<'a> {
     pub subject: &'a str,
     pub time: Timestamp,
     pub corrected: Option<Timestamp>,
     pub kind: &'a str,
-    pub address: Address,
+    pub address: EventAddress,
     pub ingest: &'a [u8],
 }
 
 /// Whether a document has a `partition` of its maker: documents posted before the log added that attribute may.
 fn has_own_partition(json: &str) -> bool {
     #[derive(Deserialize)]
-    struct Own {
+    struct OwnAttributes {
         partition: Option<serde::de::IgnoredAny>,
     }
-    json.contains(r#""partition""#) && serde_json::from_str::<Own>(json).is_ok_and(|own| own.partition.is_some())
+    json.contains(r#""partition""#)
+        && serde_json::from_str::<OwnAttributes>(json).is_ok_and(|own| own.partition.is_some())
 }
 
 /// Appends the CloudEvent: the log's members, then the members of its document unchanged.
-pub(super) fn put(out: &mut Vec<u8>, envelope: &Envelope<'_>, json: &str) {
+pub(super) fn put(out: &mut Vec<u8>, envelope: &PostedEnvelope<'_>, json: &str) {
     out.extend_from_slice(br#"{"specversion":"1.0","subject":"#);
     put_json_string(out, envelope.subject);
     out.extend_from_slice(br#","time":""#);
@@ -86,10 +87,10 @@ mod tests {
     #[test]
     fn the_partition_is_the_logs_but_for_documents_that_have_one_from_before() {
         let rendered = |json: &str| {
-            let address = Address { partition: Partition::new(3), offset: Offset::new(9) };
+            let address = EventAddress { partition: Partition::new(3), offset: Offset::new(9) };
             let (subject, time, corrected, kind, ingest) = ("a", Timestamp::default(), None, "k", &b"T"[..]);
             let mut out = Vec::new();
-            put(&mut out, &Envelope { subject, time, corrected, kind, address, ingest }, json);
+            put(&mut out, &PostedEnvelope { subject, time, corrected, kind, address, ingest }, json);
             let text = String::from_utf8(out).unwrap();
             let read: serde_json::Value = serde_json::from_str(&text).unwrap();
             (text.matches(r#""partition":"#).count(), read["partition"].clone())

@@ -39,7 +39,7 @@ fn header(stream: Stream) -> Header {
 fn json(body: Body<'_>) -> String {
     let event = Event { time: time(1_631_577_271_000_000), subject: Subject::new("88-C/\"Öl\"").unwrap(), body };
     let batch = header(event.stream());
-    let mut writer = Writer::new();
+    let mut writer = EventRenderer::new();
     writer.entry(Partition::EMBEDDED, &EntryHead::new(&batch, 1040, 0, time(1_631_577_271_200_000)), &batch);
     let mut out = Vec::new();
     writer.put(&mut out, &Record { sequence: Sequence::new(42), event });
@@ -220,7 +220,7 @@ fn a_derived_event_never_breaks_its_line_or_its_envelope() {
 #[test]
 fn a_batch_that_cannot_be_decoded_is_an_event_with_another_id() {
     let batch = header(Stream::Critical);
-    let mut writer = Writer::new();
+    let mut writer = EventRenderer::new();
     writer.entry(Partition::EMBEDDED, &EntryHead::new(&batch, 1040, 0, time(0)), &batch);
     let mut out = Vec::new();
     writer.put_unreadable(&mut out, &batch, 2, "codec 9 is not known here");
@@ -368,7 +368,7 @@ proptest! {
             Body::Breakdown(Breakdown { code: &one, severity, message: &other }),
             Body::Derived(Derived { kind: "com.example/\"\n", json: &json }),
         ];
-        let mut writer = Writer::new();
+        let mut writer = EventRenderer::new();
         let (mut written, mut expected) = (Vec::new(), String::new());
         for ((at, body), (micros, step)) in (0_u64..).zip(bodies).zip(times.iter().cycle()) {
             let mut batch = header(body_stream(&body));
@@ -435,7 +435,7 @@ fn a_time_that_is_not_believed_stands_beside_the_corrected_one_and_no_other_does
     let shown = |micros: i64, ingest: i64, clock_offset_us: Option<i64>| {
         let batch = header(Stream::Critical);
         let head = EntryHead::new(&batch, 1040, 0, time(ingest)).with_clock_offset_us(clock_offset_us);
-        let mut writer = Writer::new();
+        let mut writer = EventRenderer::new();
         writer.entry(Partition::EMBEDDED, &head, &batch);
         let mut out = Vec::new();
         writer.put(&mut out, &Record { sequence: Sequence::new(42), event: event(micros) });

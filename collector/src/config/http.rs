@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
-use crate::api::Names;
+use crate::api::AllowedHosts;
 
 /// The HTTP server.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,9 +49,9 @@ impl Config {
     }
 
     /// The names by which the HTTP server is asked.
-    pub fn http_names(&self) -> Names {
+    pub fn http_names(&self) -> AllowedHosts {
         let names = self.http.names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect();
-        Names { listen: Some(self.http.listen.ip().to_canonical()), names }
+        AllowedHosts { listen: Some(self.http.listen.ip().to_canonical()), names }
     }
 
     /// What is allowed and should not be.

@@ -6,7 +6,7 @@ use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::piece;
 use afferent_protocol::session::{Control, Lane, Offered, Verdict};
 
-use super::early::Kept;
+use super::early::EarlyBatch;
 use super::pieces::Joined;
 use super::{Confirm, Core, Origin, Reason, Received, Refusal};
 use crate::limits::ROW_BYTES_MIN;
@@ -117,7 +117,7 @@ impl<L: UnifiedLog> Core<L> {
                 if nack {
                     self.nacks.insert((agent, lane), missing_from);
                 }
-                self.early.keep(agent, lane, Kept { offered, bytes: batch.bytes().into() });
+                self.early.keep(agent, lane, EarlyBatch { offered, bytes: batch.bytes().into() });
             }
             Verdict::Conflict => return Err(self.conflict(agent, lane, &offered)),
         }

@@ -9,13 +9,13 @@ use crate::limits::{EARLY_BATCHES_MAX, EARLY_BYTES_MAX, EARLY_BYTES_TOTAL_MAX};
 
 /// A batch that waits.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct EarlyBatch {
     pub offered: Offered,
     pub bytes: Box<[u8]>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Taken {
+struct EarlyUsage {
     batches: usize,
     bytes: usize,
 }
@@ -23,14 +23,14 @@ struct Taken {
 /// The waiting batches of all sources.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    kept: BTreeMap<(SourceId, Lane, Sequence), Kept>,
-    taken: BTreeMap<SourceId, Taken>,
+    kept: BTreeMap<(SourceId, Lane, Sequence), EarlyBatch>,
+    taken: BTreeMap<SourceId, EarlyUsage>,
     bytes: usize,
 }
 
 impl Early {
     /// Keeps a batch if there is room; a dropped one is sent again.
-    pub fn keep(&mut self, source: SourceId, lane: Lane, kept: Kept) {
+    pub fn keep(&mut self, source: SourceId, lane: Lane, kept: EarlyBatch) {
         let key = (source, lane, kept.offered.range.first);
         let bytes = kept.bytes.len();
         let taken = self.taken.get(&source).copied().unwrap_or_default();
@@ -39,13 +39,13 @@ impl Early {
             && self.bytes + bytes <= EARLY_BYTES_TOTAL_MAX;
         if fits && !self.kept.contains_key(&key) {
             self.bytes += bytes;
-            self.taken.insert(source, Taken { batches: taken.batches + 1, bytes: taken.bytes + bytes });
+            self.taken.insert(source, EarlyUsage { batches: taken.batches + 1, bytes: taken.bytes + bytes });
             self.kept.insert(key, kept);
         }
     }
 
     /// The batch of the lane that begins at `end`; drops those before it, which the log already holds.
-    pub fn take(&mut self, source: SourceId, lane: Lane, end: Sequence) -> Option<Kept> {
+    pub fn take(&mut self, source: SourceId, lane: Lane, end: Sequence) -> Option<EarlyBatch> {
         loop {
             let (key, _) = self.kept.range((source, lane, Sequence::ZERO)..=(source, lane, end)).next()?;
             let key = *key;
@@ -65,7 +65,7 @@ impl Early {
         keys.iter().for_each(|key| drop(self.remove(key)));
     }
 
-    fn remove(&mut self, key: &(SourceId, Lane, Sequence)) -> Option<Kept> {
+    fn remove(&mut self, key: &(SourceId, Lane, Sequence)) -> Option<EarlyBatch> {
         let kept = self.kept.remove(key)?;
         self.bytes -= kept.bytes.len();
         if let Some(taken) = self.taken.get_mut(&key.0) {
@@ -87,9 +87,9 @@ mod tests {
 
     const LANE: Lane = Lane { stream: Stream::Samples, epoch: Epoch::new(1) };
 
-    fn kept(first: u64, bytes: usize) -> Kept {
+    fn kept(first: u64, bytes: usize) -> EarlyBatch {
         let range = SequenceRange { first: Sequence::new(first), end: Sequence::new(first + 1) };
-        Kept { offered: Offered { range, previous: [0; 32], chain: [0; 32] }, bytes: vec![0; bytes].into() }
+        EarlyBatch { offered: Offered { range, previous: [0; 32], chain: [0; 32] }, bytes: vec![0; bytes].into() }
     }
 
     #[test]

@@ -10,14 +10,14 @@ use afferent_protocol::sign::PublicKey;
 
 use super::admit::SAY_HELLO;
 use super::gaps::WaitsFor;
-use super::sessions::{Clones, Connection, Session};
+use super::sessions::{Clones, MessageConnection, Session};
 use super::{Core, Notice, Origin, Reason, Refusal};
 use crate::log::UnifiedLog;
 use crate::sources::LinkState;
 
 /// A hello that waits to be answered.
 #[derive(Clone, Debug)]
-pub(super) struct Greeting {
+pub(super) struct PendingHello {
     pub hello: Hello,
     pub is_proved: bool,
 }
@@ -64,7 +64,7 @@ impl<L: UnifiedLog> Core<L> {
                 session.heard_us.get_or_insert(clock.monotonic_us);
             }
         }
-        let known = self.hellos.insert((agent, up.nonce), Greeting { hello, is_proved });
+        let known = self.hellos.insert((agent, up.nonce), PendingHello { hello, is_proved });
         if known.is_some_and(|known| known.is_proved && !is_proved) {
             // The same connection has proved its key with an earlier message: that counts.
             self.hellos.entry((agent, up.nonce)).and_modify(|greeting| greeting.is_proved = true);
@@ -185,8 +185,8 @@ impl<L: UnifiedLog> Core<L> {
     /// The answer to a hello. Call it with everything on disk. A proved hello may let a lane continue behind what will
     /// never come; that counts once the batch behind it is in the log. The welcome asks for what the log has lost of a
     /// lane and the agent may still hold.
-    pub(super) fn welcome(&mut self, agent: SourceId, nonce: Nonce, greeting: &Greeting) -> Control {
-        let Greeting { hello, is_proved } = greeting;
+    pub(super) fn welcome(&mut self, agent: SourceId, nonce: Nonce, greeting: &PendingHello) -> Control {
+        let PendingHello { hello, is_proved } = greeting;
         let mut welcome = Welcome { session: hello.session, lanes: heapless::Vec::new() };
         let critical = hello.lanes.iter().filter(|held| held.lane.stream == Stream::Critical);
         let critical: Vec<(Lane, Sequence)> = critical.map(|held| (held.lane, held.end)).collect();
@@ -210,8 +210,8 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     /// Whether a run of the agent has proved its key over this connection; behind a broker, over any.
-    pub(super) fn has_proved_over(&self, agent: &SourceId, connection: Option<Connection>) -> bool {
-        let number = |connection: Connection| connection.number;
+    pub(super) fn has_proved_over(&self, agent: &SourceId, connection: Option<MessageConnection>) -> bool {
+        let number = |connection: MessageConnection| connection.number;
         let is_here =
             |session: &Session| connection.is_none() || session.connection.map(number) == connection.map(number);
         self.sessions.of(agent).any(|session| session.is_proved && session.is_there() && is_here(session))

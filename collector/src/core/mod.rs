@@ -38,11 +38,11 @@ mod tests;
 pub use answer::Answer;
 pub use notice::Notice;
 pub use operate::{NotOperated, Operation};
-pub use questions::{Question, common};
+pub use questions::{AgentQuestion, common};
 pub use receipt::Receipt;
 pub use refusal::{Reason, Refusal};
-pub use removal::{NotAttested, Removal, Removed};
-pub use sessions::Connection;
+pub use removal::{NotAttested, Removal, RemovalKind};
+pub use sessions::MessageConnection;
 pub use term::Troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,15 +58,15 @@ use afferent_protocol::sign::Identity;
 
 use crate::log::{Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
-use crate::shares::Address;
+use crate::shares::ClientAddress;
 use crate::sources::{ChangedSource, LinkState, Sources};
 use challenge::Challenges;
 use clocks::Clocks;
 use early::Early;
 use gaps::Gaps;
-use hello::Greeting;
-use names::Names;
-use own::Own;
+use hello::PendingHello;
+use names::NewNames;
+use own::OwnEvents;
 use pieces::Pieces;
 use refusal::RefusedEvents;
 use sessions::Sessions;
@@ -118,7 +118,7 @@ struct Origin<'a> {
     /// The agent on whose topic it came.
     agent: SourceId,
     /// Its connection; `None` through a broker.
-    connection: Option<Connection>,
+    connection: Option<MessageConnection>,
     clock: &'a ClockReading,
 }
 
@@ -129,8 +129,8 @@ impl Origin<'_> {
     }
 
     /// The client address of the connection; `None` through a broker.
-    fn address(&self) -> Option<Address> {
-        self.connection.and_then(|connection| connection.peer).map(|peer| Address::of(peer.ip()))
+    fn address(&self) -> Option<ClientAddress> {
+        self.connection.and_then(|connection| connection.peer).map(|peer| ClientAddress::of(peer.ip()))
     }
 
     /// Whether a login or a certificate vouches for the name.
@@ -149,7 +149,7 @@ impl Origin<'_> {
 pub struct Core<L: UnifiedLog> {
     log: L,
     sources: Sources,
-    own: Own,
+    own: OwnEvents,
     early: Early,
     pieces: Pieces,
     /// Lanes to ack once everything is on disk.
@@ -157,14 +157,14 @@ pub struct Core<L: UnifiedLog> {
     /// Lanes to nack for what is missing.
     nacks: BTreeMap<(SourceId, Lane), Sequence>,
     /// Hellos to answer once everything is on disk.
-    hellos: BTreeMap<(SourceId, Nonce), Greeting>,
+    hellos: BTreeMap<(SourceId, Nonce), PendingHello>,
     sessions: Sessions,
     challenges: Challenges,
     clocks: Clocks,
-    names: Names,
+    names: NewNames,
     gaps: Gaps,
     /// Questions that must be answered from the log.
-    questions: Vec<Question>,
+    questions: Vec<AgentQuestion>,
     /// Answers to questions.
     common: BTreeMap<(SourceId, Nonce), Control>,
     /// Ranges that agents must send once more.
@@ -195,7 +195,7 @@ impl<L: UnifiedLog> Core<L> {
         Self::tell_holes(recovery, &mut troubles);
         let challenges = Challenges::new(own.challenge);
         let endorsements = own.endorsements.clone();
-        let own = Own::new(own, &mut sources, recovery, clock);
+        let own = OwnEvents::new(own, &mut sources, recovery, clock);
         term::draw(&mut log, &mut sources);
         // The collector has no connection to itself; it counts as connected as long as it runs.
         if let Some(source) = sources.get_or_add(own.source()) {
@@ -213,7 +213,7 @@ impl<L: UnifiedLog> Core<L> {
             sessions: Sessions::default(),
             challenges,
             clocks: Clocks::default(),
-            names: Names::default(),
+            names: NewNames::default(),
             gaps: Gaps::default(),
             questions: Vec::new(),
             common: BTreeMap::new(),
@@ -245,7 +245,7 @@ impl<L: UnifiedLog> Core<L> {
         &mut self,
         agent: SourceId,
         payload: &[u8],
-        connection: Option<Connection>,
+        connection: Option<MessageConnection>,
         clock: &ClockReading,
     ) -> Received {
         let (confirm, refusal, proved) = (Confirm::Now, None, None);

@@ -15,19 +15,19 @@ use crate::limits::{
     NAMES_ADDRESSES_MAX, NAMES_FILL_TIME, NAMES_NEW_MAX, NAMES_NEW_OF_ONE, NAMES_REFUSED_MAX, SOURCES_MAX,
 };
 use crate::log::UnifiedLog;
-use crate::shares::{Address, Buckets};
+use crate::shares::{Buckets, ClientAddress};
 
 /// The limits on new names, and the names that were dropped.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct NewNames {
     buckets: Buckets,
     /// Client addresses that have spent tokens since the last commit.
-    taken: Vec<Option<Address>>,
+    taken: Vec<Option<ClientAddress>>,
     /// Names that were dropped since the last call of `take_gave_way`.
     gave_way: BTreeSet<SourceId>,
 }
 
-impl Names {
+impl NewNames {
     /// One client address may bring `new_of_one` new names at once.
     pub fn new(new_of_one: u32) -> Self {
         let buckets = Buckets::new(new_of_one, NAMES_FILL_TIME, NAMES_ADDRESSES_MAX);
@@ -45,7 +45,7 @@ impl Names {
     }
 }
 
-impl Default for Names {
+impl Default for NewNames {
     fn default() -> Self {
         Self::new(NAMES_NEW_OF_ONE)
     }
@@ -54,7 +54,7 @@ impl Default for Names {
 impl<L: UnifiedLog> Core<L> {
     /// Lets one client address bring `of_one` new names at once.
     pub fn with_new_names(self, of_one: u32) -> Self {
-        Self { names: Names::new(of_one), ..self }
+        Self { names: NewNames::new(of_one), ..self }
     }
 
     /// The names that were dropped since the last call.

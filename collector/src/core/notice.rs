@@ -151,14 +151,14 @@ pub enum Notice {
     },
 }
 
-/// An event that waits for its batch.
+/// A notice that waits to be written as an event of the next batch.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct PendingNotice {
     pub time: Timestamp,
     pub notice: Notice,
 }
 
-impl Told {
+impl PendingNotice {
     /// Whether `other` adds nothing to this event: a disk that fails for hours is logged once.
     pub fn repeats(&self, other: &Notice) -> bool {
         self.notice == *other

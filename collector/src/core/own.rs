@@ -10,7 +10,7 @@ use afferent_protocol::session::{Lane, Offered};
 use afferent_protocol::sign::Identity;
 
 use super::attest::Attester;
-use super::notice::Told;
+use super::notice::PendingNotice;
 use super::{Notice, OwnIdentity};
 use crate::limits::NOTICES_MAX;
 use crate::log::{Recovery, UnifiedLog};
@@ -19,20 +19,20 @@ use crate::sources::{Entered, Sources};
 
 /// End of the collector's own lane.
 #[derive(Clone, Copy, Debug)]
-struct LaneEnd {
+struct OwnLaneEnd {
     next: Sequence,
     chain: ChainHash,
 }
 
 /// The collector's own events, and their lane.
-pub(super) struct Own {
+pub(super) struct OwnEvents {
     who: OwnIdentity,
     lane: Lane,
-    end: LaneEnd,
-    durable: LaneEnd,
-    waiting: VecDeque<Told>,
+    end: OwnLaneEnd,
+    durable: OwnLaneEnd,
+    waiting: VecDeque<PendingNotice>,
     /// Appended events that are not yet on disk.
-    flushed: Vec<Told>,
+    flushed: Vec<PendingNotice>,
     builder: BatchBuilder,
     bytes: Vec<u8>,
     /// Whether nothing but attestations waits for its batch.
@@ -41,7 +41,7 @@ pub(super) struct Own {
     is_ending: bool,
 }
 
-impl Own {
+impl OwnEvents {
     /// Continues the epoch of the log's last own batch when nothing can have been lost after it.
     pub fn new(who: OwnIdentity, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) -> Self {
         assert_eq!(sources.own(), who.source, "the sources were rebuilt for this name");
@@ -51,8 +51,8 @@ impl Own {
             let is_last = !recovery.torn && recovery.holes.iter().all(|hole| hole.end <= end.offset);
             has_key && is_last && end.lane.stream == Stream::Critical
         });
-        let fresh = LaneEnd { next: Sequence::ZERO, chain: CHAIN_START };
-        let lane_end = end.map_or(fresh, |end| LaneEnd { next: end.end, chain: end.chain });
+        let fresh = OwnLaneEnd { next: Sequence::ZERO, chain: CHAIN_START };
+        let lane_end = end.map_or(fresh, |end| OwnLaneEnd { next: end.end, chain: end.chain });
         let lane = end.map_or_else(|| fresh_lane(who.epoch, sources, &who.source), |end| end.lane);
         let source = who.source;
         let (waiting, flushed) = (VecDeque::new(), Vec::new());
@@ -126,14 +126,14 @@ impl Own {
 
     /// Queues an event that must not be dropped: there are at most as many as lanes and keys, each of them once.
     pub fn tell_now(&mut self, notice: Notice, clock: &ClockReading) {
-        self.waiting.push_back(Told { time: clock.wall, notice });
+        self.waiting.push_back(PendingNotice { time: clock.wall, notice });
     }
 
     /// Queues the term that begins at `first` before all waiting events.
     pub fn begin_term(&mut self, first: Place, clock: &ClockReading) {
         let notice = Notice::TermBegun { first };
         if !self.is_waiting(&notice) {
-            self.waiting.push_front(Told { time: clock.wall, notice });
+            self.waiting.push_front(PendingNotice { time: clock.wall, notice });
         }
     }
 
@@ -221,7 +221,7 @@ impl Own {
 
     fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) -> Offset {
         let Lane { stream, epoch } = self.lane;
-        let LaneEnd { next: first, chain: previous } = self.end;
+        let OwnLaneEnd { next: first, chain: previous } = self.end;
         let lineage = Lineage { source: self.who.source, stream, epoch, first, previous };
         self.bytes.clear();
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
@@ -239,7 +239,7 @@ impl Own {
         if let Some(source) = sources.get_or_add(self.who.source) {
             source.heard(&header, clock.wall, clock_offset_us);
         }
-        self.end = LaneEnd { next: header.end(), chain };
+        self.end = OwnLaneEnd { next: header.end(), chain };
         offset
     }
 

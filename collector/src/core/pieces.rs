@@ -21,7 +21,7 @@ pub(super) enum Joined {
 
 /// A batch that is being joined.
 #[derive(Debug)]
-struct Join {
+struct PartialBatch {
     head: PieceHead,
     bytes: Vec<u8>,
     moved_us: u64,
@@ -30,7 +30,7 @@ struct Join {
 /// All batches that are being joined.
 #[derive(Debug, Default)]
 pub(super) struct Pieces {
-    joins: BTreeMap<(SourceId, Stream), Join>,
+    joins: BTreeMap<(SourceId, Stream), PartialBatch>,
     bytes: usize,
 }
 
@@ -50,7 +50,7 @@ impl Pieces {
         if !self.make_room(&key, piece.len(), now_us) {
             return Joined::Part;
         }
-        let join = self.joins.entry(key).or_insert_with(|| Join { head, bytes: Vec::new(), moved_us: now_us });
+        let join = self.joins.entry(key).or_insert_with(|| PartialBatch { head, bytes: Vec::new(), moved_us: now_us });
         join.moved_us = now_us;
         let overlap = join.bytes.len().saturating_sub(head.at).min(piece.len());
         join.bytes.extend_from_slice(&piece[overlap..]);
@@ -62,7 +62,7 @@ impl Pieces {
 
     /// The whole batches are on disk.
     pub fn committed(&mut self) {
-        let whole = |join: &Join| join.bytes.len() == join.head.len;
+        let whole = |join: &PartialBatch| join.bytes.len() == join.head.len;
         let bytes = &mut self.bytes;
         self.joins.retain(|_, join| {
             *bytes -= if whole(join) { join.bytes.len() } else { 0 };

@@ -5,11 +5,11 @@ use afferent_protocol::ids::Offset;
 
 use super::Core;
 use crate::log::UnifiedLog;
-use crate::posted::{NewEvent, Placed, PostRefusal};
+use crate::posted::{NewEvent, PostRefusal, PostedAt};
 
 impl<L: UnifiedLog> Core<L> {
     /// Returns the addresses of posted events. Those that the log does not hold yet go into the next commit.
-    pub fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
+    pub fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<PostedAt>, PostRefusal> {
         assert!(self.is_begun, "a term begins before anything is taken");
         let mut places = Vec::with_capacity(events.len());
         let mut fresh = Vec::new();
@@ -33,7 +33,7 @@ impl<L: UnifiedLog> Core<L> {
         let offset = |known: Option<Offset>, place: usize| known.unwrap_or_else(|| offsets[place]);
         Ok(places
             .into_iter()
-            .map(|(known, place, duplicate)| Placed { offset: offset(known, place), duplicate })
+            .map(|(known, place, duplicate)| PostedAt { offset: offset(known, place), duplicate })
             .collect())
     }
 }

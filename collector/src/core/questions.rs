@@ -16,7 +16,7 @@ use crate::log::{NameHash, ReadLog, ReadLogError, UnifiedLog, Wanted};
 
 /// An agent's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct AgentQuestion {
     /// The agent that asks.
     pub agent: SourceId,
     /// The nonce of its connection.
@@ -27,7 +27,7 @@ pub struct Question {
     pub ends: Vec<(Sequence, Check)>,
 }
 
-impl Question {
+impl AgentQuestion {
     /// The answer that the log has none of them: the check of the largest end identifies the question.
     fn none(&self) -> Resume {
         let largest = self.ends.iter().max_by_key(|(end, _)| *end);
@@ -44,7 +44,7 @@ impl Question {
 ///
 /// # Errors
 /// When a part of the log behind the first batch of the agent cannot be read: the agent asks again.
-pub fn common(log: &dyn ReadLog, question: &Question) -> Result<Resume, ReadLogError> {
+pub fn common(log: &dyn ReadLog, question: &AgentQuestion) -> Result<Resume, ReadLogError> {
     let wanted = Wanted { sources: vec![NameHash::source(question.agent.as_str())], ..Wanted::default() };
     let kept = log.kept();
     let (mut at, mut found, mut scratch) = (kept.start, question.none(), Vec::new());
@@ -83,7 +83,7 @@ impl<L: UnifiedLog> Core<L> {
             return Ok(());
         }
         let ends = ends.iter().filter_map(|end| Some((end.end, end.check?))).collect();
-        let question = Question { agent, nonce: up.nonce, lane, ends };
+        let question = AgentQuestion { agent, nonce: up.nonce, lane, ends };
         // The lane's remembered ends need no reading: the largest common end is nearly always among them.
         let record = self.sources.lane(&agent, &lane);
         let recent = |(end, check): &&(Sequence, Check)| {
@@ -101,7 +101,7 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     /// Takes out the questions that must be answered from the log; see [`common`].
-    pub fn take_questions(&mut self) -> Vec<Question> {
+    pub fn take_questions(&mut self) -> Vec<AgentQuestion> {
         std::mem::take(&mut self.questions)
     }
 

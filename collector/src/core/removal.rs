@@ -14,7 +14,7 @@ use afferent_protocol::session::signed::Place;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
     /// What it removes.
-    pub what: Removed,
+    pub what: RemovalKind,
     /// The first offset that stays.
     pub until: Offset,
     /// The rule of retention that asks for it, for people.
@@ -23,7 +23,7 @@ pub struct Removal {
 
 /// The two kinds of removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removed {
+pub enum RemovalKind {
     /// Whole entries.
     All,
     /// The events of one stream; the heads of their entries stay.
@@ -54,14 +54,14 @@ impl<L: UnifiedLog> Core<L> {
         }
         let (until, rule) = (removal.until, removal.rule.clone());
         let notice = match removal.what {
-            Removed::All => Notice::Trimmed { until, rule },
-            Removed::Events(stream) => Notice::Emptied { stream, until, rule },
+            RemovalKind::All => Notice::Trimmed { until, rule },
+            RemovalKind::Events(stream) => Notice::Emptied { stream, until, rule },
         };
         // After a failed commit it is queued already.
         if self.own.is_waiting(&notice) {
             return Ok(());
         }
-        if removal.what == Removed::All {
+        if removal.what == RemovalKind::All {
             let here = self.place();
             for Term { number, first } in self.sources.terms().iter() {
                 self.own.tell_now(Notice::TermBegun { first: Place { term: number, offset: first, ..here } }, clock);

@@ -14,7 +14,7 @@ use crate::limits::{SESSIONS_CLAIMED_MAX, SESSIONS_PROVED_MAX, SESSIONS_UNPROVED
 
 /// The connection that a message came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct MessageConnection {
     /// Its number; later ones have higher numbers.
     pub number: u64,
     /// The client's address.
@@ -30,7 +30,7 @@ pub struct Connection {
 pub(super) struct Session {
     pub instance: Instance,
     pub nonce: Nonce,
-    pub connection: Option<Connection>,
+    pub connection: Option<MessageConnection>,
     pub is_proved: bool,
     /// The number of the newest attestation that was sent to it, plus 1.
     pub attested: u64,
@@ -55,7 +55,7 @@ pub(super) struct Clones {
 
 /// The result of a proved hello.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct ProvedHello {
     /// Whether it is newer than all hellos of this run before.
     pub is_new: bool,
     /// This run has proved its key again after a different run did.
@@ -63,7 +63,7 @@ pub(super) struct Shown {
 }
 
 #[derive(Debug, Default)]
-struct OfAgent {
+struct AgentSessions {
     sessions: Vec<Session>,
     runs: u64,
 }
@@ -71,7 +71,7 @@ struct OfAgent {
 /// The sessions of all agents.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    agents: BTreeMap<SourceId, OfAgent>,
+    agents: BTreeMap<SourceId, AgentSessions>,
     /// Names in the order of their first claim. A claim costs a stranger nothing: their number is limited.
     claims: VecDeque<SourceId>,
 }
@@ -83,7 +83,7 @@ impl Sessions {
     }
 
     /// An agent has sent a hello that is not proved: it gets an answer, and changes nothing.
-    pub fn claimed(&mut self, agent: SourceId, up: &Up, connection: Option<Connection>) {
+    pub fn claimed(&mut self, agent: SourceId, up: &Up, connection: Option<MessageConnection>) {
         if !self.agents.contains_key(&agent) {
             self.make_room_for_claim();
             self.claims.push_back(agent);
@@ -98,7 +98,13 @@ impl Sessions {
     }
 
     /// A run of the agent has proved its key, with the hello of this number.
-    pub fn proved(&mut self, agent: SourceId, up: &Up, hello: u32, connection: Option<Connection>) -> Shown {
+    pub fn proved(
+        &mut self,
+        agent: SourceId,
+        up: &Up,
+        hello: u32,
+        connection: Option<MessageConnection>,
+    ) -> ProvedHello {
         let of_agent = self.agents.entry(agent).or_default();
         of_agent.sessions.retain(|session| session.is_proved || session.nonce != up.nonce);
         let Some(at) = of_agent.sessions.iter().position(|known| known.instance == up.instance) else {
@@ -107,7 +113,7 @@ impl Sessions {
             let run = of_agent.runs;
             let session = Session { is_proved: true, hello: Some(hello), ..Session::new(up, connection, run) };
             of_agent.sessions.push(session);
-            return Shown { is_new: true, clones: None };
+            return ProvedHello { is_new: true, clones: None };
         };
         // The newest session is the last.
         let mut known = of_agent.sessions.remove(at);
@@ -124,7 +130,7 @@ impl Sessions {
             addresses: format!("{} and {}", address(&known), address(later)),
         });
         of_agent.sessions.push(known);
-        Shown { is_new, clones }
+        ProvedHello { is_new, clones }
     }
 
     /// The sessions over which an agent is answered: all proved ones, and those that wait for their challenge.
@@ -180,14 +186,14 @@ impl Sessions {
     fn make_room_for_claim(&mut self) {
         while self.claims.len() >= SESSIONS_CLAIMED_MAX {
             let oldest = self.claims.pop_front().expect("there are some");
-            if self.agents.get(&oldest).is_some_and(OfAgent::is_forgettable) {
+            if self.agents.get(&oldest).is_some_and(AgentSessions::is_forgettable) {
                 self.agents.remove(&oldest);
             }
         }
     }
 }
 
-impl OfAgent {
+impl AgentSessions {
     /// Whether a proved run is connected.
     fn is_there(&self) -> bool {
         self.sessions.iter().any(|session| session.is_proved && session.is_there())
@@ -209,7 +215,7 @@ impl OfAgent {
 }
 
 impl Session {
-    fn new(up: &Up, connection: Option<Connection>, run: u64) -> Self {
+    fn new(up: &Up, connection: Option<MessageConnection>, run: u64) -> Self {
         let (instance, nonce, boot) = (up.instance, up.nonce, up.clock.boot);
         let (is_proved, attested, lanes) = (false, 0, Vec::new());
         Self { instance, nonce, connection, is_proved, attested, lanes, heard_us: None, boot, hello: None, run }
@@ -256,10 +262,14 @@ mod tests {
     #[test]
     fn a_run_that_proves_itself_again_after_another_did_means_two_machines() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, None), Shown { is_new: true, clones: None });
+        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, None), ProvedHello { is_new: true, clones: None });
         assert_eq!(sessions.proved(AGENT, &up(2, 2), 1, None).clones, None, "a restart, as far as is known");
         assert_eq!(sessions.proved(AGENT, &up(2, 2), 2, None).clones, None, "the newest may go on");
-        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, None), Shown::default(), "what was said before is no news");
+        assert_eq!(
+            sessions.proved(AGENT, &up(1, 1), 1, None),
+            ProvedHello::default(),
+            "what was said before is no news"
+        );
         let shown = sessions.proved(AGENT, &up(1, 1), 2, None);
         assert_eq!(shown.clones.unwrap().boots, [[1; 16], [2; 16]]);
         assert_eq!(sessions.of(&AGENT).count(), 2, "both are answered");
@@ -299,14 +309,14 @@ mod tests {
     #[test]
     fn who_left_is_not_answered_and_is_known_when_it_comes_back() {
         let mut sessions = Sessions::default();
-        let over = |number| Some(Connection { number, peer: None, name: None, is_vouched: false });
+        let over = |number| Some(MessageConnection { number, peer: None, name: None, is_vouched: false });
         sessions.proved(AGENT, &up(1, 1), 1, over(5));
         sessions.proved(AGENT, &up(2, 2), 1, over(6));
         assert!(!sessions.closed(&AGENT, 5), "another one is there");
         assert!(sessions.left(&AGENT, Nonce([2; 16])), "none is");
         assert!(!sessions.of(&AGENT).any(Session::is_there));
         let replayed = sessions.proved(AGENT, &up(2, 2), 1, over(7));
-        assert_eq!(replayed, Shown::default(), "a recorded hello brings nobody back");
+        assert_eq!(replayed, ProvedHello::default(), "a recorded hello brings nobody back");
         assert!(!sessions.of(&AGENT).any(Session::is_there));
         assert!(sessions.proved(AGENT, &up(1, 3), 2, over(7)).clones.is_some());
     }
@@ -314,10 +324,10 @@ mod tests {
     #[test]
     fn a_recorded_hello_of_an_earlier_connection_takes_nothing_over() {
         let mut sessions = Sessions::default();
-        let over = |number| Some(Connection { number, peer: None, name: None, is_vouched: false });
+        let over = |number| Some(MessageConnection { number, peer: None, name: None, is_vouched: false });
         sessions.proved(AGENT, &up(1, 1), 1, over(5));
         assert!(sessions.proved(AGENT, &up(1, 2), 2, over(6)).is_new, "the run goes on over another connection");
-        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, over(7)), Shown::default());
+        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, over(7)), ProvedHello::default());
         assert_eq!(sessions.of(&AGENT).map(|session| session.nonce).collect::<Vec<_>>(), [Nonce([2; 16])]);
     }
 }

@@ -2,7 +2,7 @@
 
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, PubackReasonCode};
 
-use crate::refused::Kind;
+use crate::refused::RefusalKind;
 
 /// Why a client may not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +22,12 @@ pub(super) enum ConnectRefusal {
 }
 
 impl ConnectRefusal {
-    pub const fn kind(self) -> Kind {
+    pub const fn kind(self) -> RefusalKind {
         match self {
-            Self::Login => Kind::Login,
-            Self::Certificate => Kind::Certificate,
-            Self::Will => Kind::Will,
-            Self::TooMany => Kind::TooManyConnections,
+            Self::Login => RefusalKind::Login,
+            Self::Certificate => RefusalKind::Certificate,
+            Self::Will => RefusalKind::Will,
+            Self::TooMany => RefusalKind::TooManyConnections,
         }
     }
 

@@ -24,19 +24,19 @@ use super::Context;
 use super::answers::{Farewell, Grant, PublishAnswer};
 use super::handshake::Greeted;
 use super::in_flight::InFlight;
-use super::packets::{Incoming, Named, Protocol};
+use super::packets::{IncomingPacket, Named, Protocol};
 use super::registry::Handle;
-use crate::core::Connection;
-use crate::intake::{Content, Done, Released, Verdict};
+use crate::core::MessageConnection;
+use crate::intake::{Admitted, Done, IncomingContent, Released};
 use crate::limits::{
     CLOCK_LOOKS_EVERY, DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, UNNAMED_MAX,
     WRITE_STALL_MAX,
 };
-use crate::refused::{Kind, Refused};
+use crate::refused::{RefusalKind, Refused};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum SessionEnd {
     /// The client disconnected, or closed or lost the socket.
     ByClient,
     /// The client broke the protocol; the last packet gave the reason where its version has a code for it.
@@ -46,7 +46,7 @@ pub(super) enum End {
 }
 
 /// The state that both futures share.
-struct Session<'a> {
+struct ClientSession<'a> {
     context: &'a Context,
     number: u64,
     peer: SocketAddr,
@@ -88,13 +88,13 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     peer: SocketAddr,
     greeted: Greeted,
     context: &Context,
-) -> End {
+) -> SessionEnd {
     let Greeted { protocol, identity, early, expires, client_id, is_vouched } = greeted;
     let (done, done_out) = mpsc::unbounded_channel();
     let (down, down_out) = mpsc::channel(DOWN_QUEUE_MAX);
     let (end, end_out) = watch::channel(None);
     let number = context.intake.connection_number();
-    let session = Session {
+    let session = ClientSession {
         context,
         number,
         peer,
@@ -118,9 +118,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let ended = tokio::select! {
         ended = session.read(&mut reader, identity, early) => ended,
         ended = session.write(&mut writer, &mut writing, done, down) => ended,
-        Ok(why) = end.wait_for(Option::is_some) => End::Here(why.expect("was waited for")),
-        () = stopping.requested() => End::Here(Farewell::Stopping),
-        () = expired(expires) => End::Here(Farewell::NotAuthorized),
+        Ok(why) = end.wait_for(Option::is_some) => SessionEnd::Here(why.expect("was waited for")),
+        () = stopping.requested() => SessionEnd::Here(Farewell::Stopping),
+        () = expired(expires) => SessionEnd::Here(Farewell::NotAuthorized),
     };
     session.close(ended, &mut writer, &mut writing).await;
     ended
@@ -134,13 +134,13 @@ async fn expired(expires: Option<SystemTime>) {
     }
 }
 
-impl Session<'_> {
+impl ClientSession<'_> {
     async fn read<R: AsyncRead + Unpin>(
         &self,
         reader: &mut R,
         identity: Option<SourceId>,
-        early: Vec<Incoming>,
-    ) -> End {
+        early: Vec<IncomingPacket>,
+    ) -> SessionEnd {
         if let Some(agent) = identity {
             self.claim(agent);
         }
@@ -153,7 +153,7 @@ impl Session<'_> {
             }
             self.to_write.notify_one();
             if self.protocol().out().len() > OUT_BYTES_MAX {
-                return End::Here(Farewell::SlowReader);
+                return SessionEnd::Here(Farewell::SlowReader);
             }
             // Waiting for room does not count as silence: the timer restarts with every read.
             let silence_max = self.protocol().silence_max();
@@ -162,31 +162,31 @@ impl Session<'_> {
                 None => silence_max.min(UNNAMED_MAX.saturating_sub(came.elapsed())),
             };
             let read = read_packets(reader, &self.protocol, &mut packets);
-            let Ok(read) = timeout(patience, read).await else { return End::Here(Farewell::KeepAlive) };
+            let Ok(read) = timeout(patience, read).await else { return SessionEnd::Here(Farewell::KeepAlive) };
             match read {
-                Ok(Read::Bytes) => {}
-                Ok(Read::Broken) => return End::Broken,
-                Ok(Read::Ended) | Err(_) => return End::ByClient,
+                Ok(ReadResult::Bytes) => {}
+                Ok(ReadResult::Broken) => return SessionEnd::Broken,
+                Ok(ReadResult::Ended) | Err(_) => return SessionEnd::ByClient,
             }
         }
     }
 
-    async fn apply(&self, packet: Incoming) -> Result<(), End> {
+    async fn apply(&self, packet: IncomingPacket) -> Result<(), SessionEnd> {
         match packet {
-            Incoming::Publish { topic, packet_id, payload } => self.publish(topic, packet_id, payload).await,
-            Incoming::Subscribe { packet_id, filters } => self.subscribe(packet_id, &filters).await,
-            Incoming::Unsubscribe { packet_id, filters } => {
+            IncomingPacket::Publish { topic, packet_id, payload } => self.publish(topic, packet_id, payload).await,
+            IncomingPacket::Subscribe { packet_id, filters } => self.subscribe(packet_id, &filters).await,
+            IncomingPacket::Unsubscribe { packet_id, filters } => {
                 let existed: Vec<bool> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
                 self.protocol().unsuback(packet_id, &existed);
                 Ok(())
             }
-            Incoming::Disconnect => Err(End::ByClient),
-            Incoming::TooMuchQuality => Err(End::Here(Farewell::QosNotSupported)),
-            Incoming::TooManyFilters => Err(End::Here(Farewell::TooManyFilters)),
-            Incoming::Connect(_) | Incoming::Authenticate | Incoming::Malformed => {
-                Err(End::Here(Farewell::ProtocolError))
+            IncomingPacket::Disconnect => Err(SessionEnd::ByClient),
+            IncomingPacket::TooMuchQuality => Err(SessionEnd::Here(Farewell::QosNotSupported)),
+            IncomingPacket::TooManyFilters => Err(SessionEnd::Here(Farewell::TooManyFilters)),
+            IncomingPacket::Connect(_) | IncomingPacket::Authenticate | IncomingPacket::Malformed => {
+                Err(SessionEnd::Here(Farewell::ProtocolError))
             }
-            Incoming::Nothing => Ok(()),
+            IncomingPacket::Nothing => Ok(()),
         }
     }
 
@@ -226,7 +226,7 @@ impl Session<'_> {
         self.context.registry.claim(agent, self.handle.clone());
     }
 
-    async fn publish(&self, topic: Named, packet_id: Option<u16>, payload: Bytes) -> Result<(), End> {
+    async fn publish(&self, topic: Named, packet_id: Option<u16>, payload: Bytes) -> Result<(), SessionEnd> {
         let is_its_own =
             |topic: Topic| self.owns(topic) || (topic.leaf == Leaf::Up && self.is_guest(topic.agent, &payload));
         let topic = match topic {
@@ -241,13 +241,14 @@ impl Session<'_> {
             return Ok(());
         }
         let name = self.identity.get().copied();
-        let connection = Connection { number: self.number, peer: Some(self.peer), name, is_vouched: self.is_vouched };
-        let content = Content::Message { payload, connection: Some(connection) };
+        let connection =
+            MessageConnection { number: self.number, peer: Some(self.peer), name, is_vouched: self.is_vouched };
+        let content = IncomingContent::Message { payload, connection: Some(connection) };
         while self.in_flight().len() >= usize::from(IN_FLIGHT_MAX) {
             self.to_write.notify_one();
             self.eased.notified().await;
         }
-        let room = self.context.intake.room(content.bytes()).await.map_err(|_| End::Here(Farewell::Stopping))?;
+        let room = self.context.intake.room(content.bytes()).await.map_err(|_| SessionEnd::Here(Farewell::Stopping))?;
         let done =
             packet_id.map(|packet_id| Done { to: self.done.clone(), number: self.in_flight().hand_over(packet_id) });
         room.fill(topic.agent, content, done);
@@ -255,27 +256,27 @@ impl Session<'_> {
     }
 
     /// Refuses a publish. Where the version or the quality of service has no code for that, the connection ends.
-    fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer, topic: &str) -> Result<(), End> {
+    fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer, topic: &str) -> Result<(), SessionEnd> {
         self.context.health.counters.publishes_refused.count();
-        self.note(Kind::Publish, topic, "it publishes to a topic that is not its own");
+        self.note(RefusalKind::Publish, topic, "it publishes to a topic that is not its own");
         match packet_id {
             Some(packet_id) if self.protocol().explains() => {
                 self.in_flight().answered(packet_id, answer);
                 self.send_answers();
                 Ok(())
             }
-            _ => Err(End::Here(Farewell::NotAuthorized)),
+            _ => Err(SessionEnd::Here(Farewell::NotAuthorized)),
         }
     }
 
     /// Records a refusal of the client.
-    fn note(&self, kind: Kind, topic: &str, why: &str) {
+    fn note(&self, kind: RefusalKind, topic: &str, why: &str) {
         let name = self.identity.get().map_or(&*self.client_id, SourceId::as_str);
         let (name, topic, peer) = (Some(name), Some(topic), Some(self.peer));
         self.context.health.refused.note(&Refused { kind, name, user: None, topic, peer, why });
     }
 
-    async fn subscribe(&self, packet_id: u16, filters: &[Named]) -> Result<(), End> {
+    async fn subscribe(&self, packet_id: u16, filters: &[Named]) -> Result<(), SessionEnd> {
         let mut grants = Vec::with_capacity(filters.len());
         for filter in filters {
             let granted = match filter {
@@ -288,7 +289,7 @@ impl Session<'_> {
             } else {
                 self.context.health.counters.subscriptions_refused.count();
                 let text = filter.as_ref().map_or_else(Clone::clone, |topic| topic.text().as_str().to_owned());
-                self.note(Kind::Subscribe, &text, "it subscribes to a topic that is not its own");
+                self.note(RefusalKind::Subscribe, &text, "it subscribes to a topic that is not its own");
                 grants.push(Grant::NotAuthorized);
             }
         }
@@ -308,7 +309,7 @@ impl Session<'_> {
         writing: &mut Writing,
         done: &mut mpsc::UnboundedReceiver<Released>,
         down: &mut mpsc::Receiver<Bytes>,
-    ) -> End {
+    ) -> SessionEnd {
         loop {
             while let Ok(released) = done.try_recv() {
                 self.released(released);
@@ -323,7 +324,7 @@ impl Session<'_> {
             self.eased.notify_one();
             if !writing.is_empty() {
                 if writing.write(writer).await.is_err() {
-                    return End::ByClient;
+                    return SessionEnd::ByClient;
                 }
                 continue;
             }
@@ -337,10 +338,10 @@ impl Session<'_> {
 
     fn released(&self, released: Released) {
         let answer = match released.verdict {
-            Verdict::Taken | Verdict::Proved(_) => PublishAnswer::Taken,
-            Verdict::Refused => PublishAnswer::PayloadInvalid,
-            Verdict::OtherKey => PublishAnswer::NotAuthorized,
-            Verdict::Later => PublishAnswer::QuotaExceeded,
+            Admitted::Taken | Admitted::Proved(_) => PublishAnswer::Taken,
+            Admitted::Refused => PublishAnswer::PayloadInvalid,
+            Admitted::OtherKey => PublishAnswer::NotAuthorized,
+            Admitted::Later => PublishAnswer::QuotaExceeded,
         };
         self.in_flight().released(released.number, answer);
         self.send_answers();
@@ -366,7 +367,7 @@ impl Session<'_> {
     /// Sends the farewell, releases the name, and closes the socket.
     async fn close<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        ended: End,
+        ended: SessionEnd,
         writer: &mut WriteHalf<S>,
         writing: &mut Writing,
     ) {
@@ -374,7 +375,7 @@ impl Session<'_> {
         let guest_of = std::mem::take(&mut *self.guest_of.lock().unwrap_or_else(PoisonError::into_inner));
         let names: Vec<SourceId> = agent.into_iter().copied().chain(guest_of).collect();
         names.iter().for_each(|name| self.context.registry.release(name, self.number));
-        if let End::Here(why) = ended {
+        if let SessionEnd::Here(why) = ended {
             self.protocol().say_farewell(why);
         }
         let farewell = async {
@@ -430,7 +431,7 @@ impl Writing {
     }
 }
 
-enum Read {
+enum ReadResult {
     Bytes,
     Broken,
     Ended,
@@ -440,21 +441,21 @@ enum Read {
 async fn read_packets<R: AsyncRead + Unpin>(
     reader: &mut R,
     protocol: &Mutex<Protocol>,
-    packets: &mut Vec<Incoming>,
-) -> std::io::Result<Read> {
+    packets: &mut Vec<IncomingPacket>,
+) -> std::io::Result<ReadResult> {
     poll_fn(|context| {
         let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
         let mut buffer = ReadBuf::uninit(&mut bytes);
         std::task::ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer))?;
         let read = buffer.filled();
         let read = if read.is_empty() {
-            Read::Ended
+            ReadResult::Ended
         } else {
             match protocol.lock().unwrap_or_else(PoisonError::into_inner).feed(read, packets) {
-                Ok(()) => Read::Bytes,
+                Ok(()) => ReadResult::Bytes,
                 Err(error) => {
                     tracing::debug!(?error, "a client broke the protocol");
-                    Read::Broken
+                    ReadResult::Broken
                 }
             }
         };

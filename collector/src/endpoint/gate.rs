@@ -10,20 +10,20 @@ use super::{BindError, EndpointSettings};
 /// The entry of an endpoint, as it is now.
 #[derive(Debug)]
 pub struct Gate {
-    now: RwLock<Arc<Entry>>,
+    now: RwLock<Arc<AccessRules>>,
     registry: Arc<Registry>,
 }
 
-/// Access and TLS for new clients.
+/// The access rules and TLS settings that new clients meet.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct AccessRules {
     pub access: Access,
     pub tls: Option<Arc<Tls>>,
 }
 
 impl Gate {
     pub(super) fn new(settings: &EndpointSettings, registry: Arc<Registry>) -> Self {
-        let entry = Entry { access: settings.access.clone(), tls: settings.tls.clone() };
+        let entry = AccessRules { access: settings.access.clone(), tls: settings.tls.clone() };
         Self { now: RwLock::new(Arc::new(entry)), registry }
     }
 
@@ -34,7 +34,7 @@ impl Gate {
     /// When these settings would let clients of other machines in without a login: then the former ones stay.
     pub fn replace(&self, settings: &EndpointSettings) -> Result<usize, BindError> {
         settings.check()?;
-        let fresh = Arc::new(Entry { access: settings.access.clone(), tls: settings.tls.clone() });
+        let fresh = Arc::new(AccessRules { access: settings.access.clone(), tls: settings.tls.clone() });
         let before = std::mem::replace(&mut *self.now.write().unwrap_or_else(PoisonError::into_inner), fresh.clone());
         let same_ca = || match (&before.tls, &fresh.tls) {
             (Some(before), Some(fresh)) => before.has_client_ca_of(fresh),
@@ -45,7 +45,7 @@ impl Gate {
     }
 
     /// The present entry.
-    pub(super) fn current(&self) -> Arc<Entry> {
+    pub(super) fn current(&self) -> Arc<AccessRules> {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::access::Access;
 use super::answers::ConnectRefusal;
-use super::packets::{Connect, Incoming, Protocol};
+use super::packets::{Connect, IncomingPacket, Protocol};
 use crate::limits::CONNECT_BYTES_MAX;
 
 /// The first byte of a TLS client (RFC 8446, section 5.1).
@@ -25,7 +25,7 @@ pub(super) struct Greeted {
     /// When its credentials expire.
     pub expires: Option<SystemTime>,
     /// Packets that came with the CONNECT and after it.
-    pub early: Vec<Incoming>,
+    pub early: Vec<IncomingPacket>,
 }
 
 /// The names that a client or its certificate claims.
@@ -102,14 +102,14 @@ async fn decide<S: AsyncRead + Unpin>(
     access: &Access,
     certificate: Option<SourceId>,
     refusal: Option<ConnectRefusal>,
-) -> Result<(Option<SourceId>, String, Vec<Incoming>), NotGreeted> {
+) -> Result<(Option<SourceId>, String, Vec<IncomingPacket>), NotGreeted> {
     let first = first_packet(stream).await?;
     let mut early = Vec::new();
     protocol.feed(&first, &mut early).map_err(|error| NotGreeted::Protocol(format!("{error:?}")))?;
     if early.is_empty() {
         return Err(NotGreeted::Foreign);
     }
-    let Incoming::Connect(connect) = early.remove(0) else { return Err(NotGreeted::Foreign) };
+    let IncomingPacket::Connect(connect) = early.remove(0) else { return Err(NotGreeted::Foreign) };
     let identity = match refusal {
         Some(refusal) => Err(refusal),
         None => access.identify(certificate, connect.user.as_deref(), connect.password.as_deref()),
@@ -146,35 +146,35 @@ async fn first_packet<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, N
         }
         bytes.extend_from_slice(&chunk[..read]);
         match connect_len(&bytes) {
-            Size::Known(len) if len > CONNECT_BYTES_MAX => return Err(NotGreeted::Foreign),
-            Size::Known(len) if bytes.len() >= len => return Ok(bytes),
-            Size::Known(_) | Size::Unknown => {}
-            Size::Foreign if bytes[0] == TLS_HANDSHAKE => return Err(NotGreeted::Tls),
-            Size::Foreign => return Err(NotGreeted::Foreign),
+            SizeCheck::Known(len) if len > CONNECT_BYTES_MAX => return Err(NotGreeted::Foreign),
+            SizeCheck::Known(len) if bytes.len() >= len => return Ok(bytes),
+            SizeCheck::Known(_) | SizeCheck::Unknown => {}
+            SizeCheck::Foreign if bytes[0] == TLS_HANDSHAKE => return Err(NotGreeted::Tls),
+            SizeCheck::Foreign => return Err(NotGreeted::Foreign),
         }
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Size {
+enum SizeCheck {
     Known(usize),
     Unknown,
     Foreign,
 }
 
 /// The length of the CONNECT that `bytes` begins with: type and flags 0x10, then up to four bytes of length.
-fn connect_len(bytes: &[u8]) -> Size {
+fn connect_len(bytes: &[u8]) -> SizeCheck {
     if bytes[0] != 0x10 {
-        return Size::Foreign;
+        return SizeCheck::Foreign;
     }
     let mut len = 0;
     for (at, byte) in bytes[1..].iter().take(4).enumerate() {
         len |= usize::from(byte & 0x7f) << (7 * at);
         if byte & 0x80 == 0 {
-            return Size::Known(2 + at + len);
+            return SizeCheck::Known(2 + at + len);
         }
     }
-    if bytes.len() > 4 { Size::Foreign } else { Size::Unknown }
+    if bytes.len() > 4 { SizeCheck::Foreign } else { SizeCheck::Unknown }
 }
 
 #[cfg(test)]
@@ -183,13 +183,13 @@ mod tests {
 
     #[test]
     fn the_first_packet_tells_its_length_before_anything_is_reserved_for_it() {
-        assert_eq!(connect_len(&[0x10]), Size::Unknown);
-        assert_eq!(connect_len(&[0x10, 12]), Size::Known(14));
-        assert_eq!(connect_len(&[0x10, 0x80, 1]), Size::Known(131));
-        assert_eq!(connect_len(&[0x10, 0xff, 0xff, 0xff, 0x7f]), Size::Known(5 + 268_435_455));
-        assert_eq!(connect_len(&[0x10, 0xff, 0xff, 0xff, 0xff]), Size::Foreign);
-        assert_eq!(connect_len(&[0x10, 0xff, 0xff, 0xff]), Size::Unknown);
-        assert_eq!(connect_len(b"GET / HTTP/1.1"), Size::Foreign);
-        assert_eq!(connect_len(&[0x16, 3, 1]), Size::Foreign, "TLS on a plain port");
+        assert_eq!(connect_len(&[0x10]), SizeCheck::Unknown);
+        assert_eq!(connect_len(&[0x10, 12]), SizeCheck::Known(14));
+        assert_eq!(connect_len(&[0x10, 0x80, 1]), SizeCheck::Known(131));
+        assert_eq!(connect_len(&[0x10, 0xff, 0xff, 0xff, 0x7f]), SizeCheck::Known(5 + 268_435_455));
+        assert_eq!(connect_len(&[0x10, 0xff, 0xff, 0xff, 0xff]), SizeCheck::Foreign);
+        assert_eq!(connect_len(&[0x10, 0xff, 0xff, 0xff]), SizeCheck::Unknown);
+        assert_eq!(connect_len(b"GET / HTTP/1.1"), SizeCheck::Foreign);
+        assert_eq!(connect_len(&[0x16, 3, 1]), SizeCheck::Foreign, "TLS on a plain port");
     }
 }

@@ -14,11 +14,11 @@ pub(super) struct InFlight {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     packet_id: u16,
-    state: State,
+    state: MessageState,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum MessageState {
     /// The writer has it, under this number.
     HandedOver(u64),
     Answered(PublishAnswer),
@@ -33,32 +33,32 @@ impl InFlight {
     /// Adds a message that goes to the writer; returns the number under which the writer answers it.
     pub fn hand_over(&mut self, packet_id: u16) -> u64 {
         self.handed_over += 1;
-        self.waiting.push_back(Waiting { packet_id, state: State::HandedOver(self.handed_over) });
+        self.waiting.push_back(Waiting { packet_id, state: MessageState::HandedOver(self.handed_over) });
         self.handed_over
     }
 
     /// Adds a message that was answered without the writer.
     pub fn answered(&mut self, packet_id: u16, answer: PublishAnswer) {
-        self.waiting.push_back(Waiting { packet_id, state: State::Answered(answer) });
+        self.waiting.push_back(Waiting { packet_id, state: MessageState::Answered(answer) });
     }
 
     /// The writer has answered a message.
     pub fn released(&mut self, number: u64, answer: PublishAnswer) {
-        let waiting = self.waiting.iter_mut().find(|w| matches!(w.state, State::HandedOver(n) if n == number));
+        let waiting = self.waiting.iter_mut().find(|w| matches!(w.state, MessageState::HandedOver(n) if n == number));
         if let Some(waiting) = waiting {
-            waiting.state = State::Answered(answer);
+            waiting.state = MessageState::Answered(answer);
         }
     }
 
     /// The next answer that may go out.
     pub fn next_answer(&mut self) -> Option<(u16, PublishAnswer)> {
         match self.waiting.front()? {
-            Waiting { packet_id, state: State::Answered(answer) } => {
+            Waiting { packet_id, state: MessageState::Answered(answer) } => {
                 let answer = (*packet_id, *answer);
                 self.waiting.pop_front();
                 Some(answer)
             }
-            Waiting { state: State::HandedOver(_), .. } => None,
+            Waiting { state: MessageState::HandedOver(_), .. } => None,
         }
     }
 }

@@ -44,14 +44,14 @@ pub use registry::Registry;
 pub(crate) use tls::check_validity;
 pub use tls::{Tls, TlsError, TlsFiles};
 
-use crate::intake::{Health, Intake, Way};
+use crate::intake::{AgentAccess, Health, Intake};
 use crate::limits::{FAREWELL_MAX, REFUSALS_AT_ONCE};
-use crate::refused::{Kind, Refused};
+use crate::refused::{RefusalKind, Refused};
 use crate::seldom::Seldom;
 use crate::tls_words;
 use answers::{ConnectRefusal, Farewell};
-use connection::End;
-use gate::Entry;
+use connection::SessionEnd;
+use gate::AccessRules;
 use handshake::{Claimed, Greeted, NotGreeted};
 
 /// How the endpoint listens.
@@ -181,7 +181,7 @@ impl Endpoint {
         let mut stopping = context.stopping.clone();
         let mut connections = JoinSet::new();
         let mut refusing = Seldom::default();
-        context.health.set_way(Way::Open);
+        context.health.set_agent_access(AgentAccess::Open);
         loop {
             let accepted = tokio::select! {
                 () = stopping.requested() => break,
@@ -198,7 +198,7 @@ impl Endpoint {
                     continue;
                 }
             };
-            context.health.set_way(Way::Open);
+            context.health.set_agent_access(AgentAccess::Open);
             let (place, refusal) = match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => (place, None),
                 Err(_) => {
@@ -229,7 +229,7 @@ async fn rest(context: &Context, error: &std::io::Error, refusing: &mut Seldom) 
     if let Some(before) = refusing.due(std::time::Instant::now()) {
         tracing::warn!(%error, before, "cannot accept connections; where there are too many open files, raise LimitNOFILE");
     }
-    context.health.set_way(Way::Closed { why: format!("connections cannot be accepted: {error}") });
+    context.health.set_agent_access(AgentAccess::Closed { why: format!("connections cannot be accepted: {error}") });
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
@@ -260,12 +260,12 @@ async fn connect(
                         Ok(Err(error)) => tls_words::of_io(&error),
                         _ => "the TLS handshake took too long".to_owned(),
                     };
-                    greeter.note(Kind::Tls, &Claimed::default(), &why);
+                    greeter.note(RefusalKind::Tls, &Claimed::default(), &why);
                     return;
                 }
             };
             let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-            let shown = certificate.map(|certificate| Shown {
+            let shown = certificate.map(|certificate| TlsIdentity {
                 name: tls::common_name(certificate),
                 expires: tls::valid_until(certificate),
             });
@@ -276,21 +276,21 @@ async fn connect(
 }
 
 /// The credentials of a client's TLS handshake.
-struct Shown {
+struct TlsIdentity {
     name: Option<SourceId>,
     expires: Option<SystemTime>,
 }
 
 /// Admits one client, or refuses it.
 struct Greeter<'a> {
-    entry: &'a Entry,
+    entry: &'a AccessRules,
     peer: SocketAddr,
     refusal: Option<ConnectRefusal>,
     context: &'a Context,
 }
 
 impl Greeter<'_> {
-    fn note(&self, kind: Kind, claimed: &Claimed, why: &str) {
+    fn note(&self, kind: RefusalKind, claimed: &Claimed, why: &str) {
         let Claimed { name, user, topic } = claimed;
         let (user, topic, peer) = (user.as_deref(), topic.as_deref(), Some(self.peer));
         self.context.health.refused.note(&Refused { kind, name: Some(name), user, topic, peer, why });
@@ -299,7 +299,7 @@ impl Greeter<'_> {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         mut stream: S,
-        shown: Option<Shown>,
+        shown: Option<TlsIdentity>,
         handshake_max: Duration,
     ) {
         let counters = &self.context.health.counters;
@@ -321,11 +321,15 @@ impl Greeter<'_> {
             Ok(Err(NotGreeted::Gone)) => return counters.handshakes_failed.count(),
             Ok(Err(error)) => {
                 counters.handshakes_failed.count();
-                return self.note(Kind::Handshake, &Claimed::default(), &error.to_string());
+                return self.note(RefusalKind::Handshake, &Claimed::default(), &error.to_string());
             }
             Err(_) => {
                 counters.handshakes_failed.count();
-                return self.note(Kind::Handshake, &Claimed::default(), "it did not finish its handshake in time");
+                return self.note(
+                    RefusalKind::Handshake,
+                    &Claimed::default(),
+                    "it did not finish its handshake in time",
+                );
             }
         };
         serve(stream, self.peer, greeted, self.context).await;
@@ -341,12 +345,12 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, g
     counters.connections.count();
     // Boxed, so that clients which are never served do not pay for its size.
     let ended = Box::pin(connection::serve(stream, peer, greeted, context)).await;
-    counters.connections.less();
+    counters.connections.subtract();
     match ended {
-        End::ByClient | End::Here(Farewell::TakenOver | Farewell::Stopping | Farewell::KeepAlive) => {}
-        End::Here(Farewell::SlowReader) => counters.slow_readers.count(),
-        End::Here(Farewell::NotAuthorized) => {}
-        End::Broken | End::Here(_) => counters.protocol_errors.count(),
+        SessionEnd::ByClient | SessionEnd::Here(Farewell::TakenOver | Farewell::Stopping | Farewell::KeepAlive) => {}
+        SessionEnd::Here(Farewell::SlowReader) => counters.slow_readers.count(),
+        SessionEnd::Here(Farewell::NotAuthorized) => {}
+        SessionEnd::Broken | SessionEnd::Here(_) => counters.protocol_errors.count(),
     }
     tracing::info!(%peer, ?ended, "disconnected");
 }

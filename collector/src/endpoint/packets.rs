@@ -39,7 +39,7 @@ pub(super) struct Connect {
 
 /// A packet, reduced to what the endpoint uses.
 #[derive(Clone, Debug)]
-pub(super) enum Incoming {
+pub(super) enum IncomingPacket {
     Connect(Connect),
     Publish {
         topic: Named,
@@ -88,7 +88,7 @@ impl Protocol {
 
     /// Takes bytes, and adds the packets that they complete. After an error (the bytes to write may hold its reason)
     /// the connection is of no use.
-    pub fn feed(&mut self, bytes: &[u8], incoming: &mut Vec<Incoming>) -> Result<(), MqttError> {
+    pub fn feed(&mut self, bytes: &[u8], incoming: &mut Vec<IncomingPacket>) -> Result<(), MqttError> {
         let mut cursor = Cursor::new(bytes);
         while (cursor.position() as usize) < bytes.len() {
             let events = self.mqtt.recv(&mut cursor);
@@ -254,9 +254,9 @@ impl Protocol {
         failed.map_or(Ok(received), Err)
     }
 
-    fn read(&mut self, packet: Packet) -> Incoming {
+    fn read(&mut self, packet: Packet) -> IncomingPacket {
         match packet {
-            Packet::V3_1_1Connect(connect) => Incoming::Connect(Connect {
+            Packet::V3_1_1Connect(connect) => IncomingPacket::Connect(Connect {
                 client_id: connect.client_id().to_owned(),
                 user: connect.user_name().map(str::to_owned),
                 password: connect.password().map(<[u8]>::to_vec),
@@ -265,7 +265,7 @@ impl Protocol {
             Packet::V5_0Connect(connect) => {
                 self.asked_session =
                     connect.props().iter().any(|p| matches!(p, Property::SessionExpiryInterval(s) if s.val() != 0));
-                Incoming::Connect(Connect {
+                IncomingPacket::Connect(Connect {
                     client_id: connect.client_id().to_owned(),
                     user: connect.user_name().map(str::to_owned),
                     password: connect.password().map(<[u8]>::to_vec),
@@ -280,35 +280,35 @@ impl Protocol {
             }
             Packet::V3_1_1Subscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.topic_filter()));
-                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Subscribe {
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| IncomingPacket::Subscribe {
                     packet_id,
                     filters,
                 })
             }
             Packet::V5_0Subscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.topic_filter()));
-                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Subscribe {
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| IncomingPacket::Subscribe {
                     packet_id,
                     filters,
                 })
             }
             Packet::V3_1_1Unsubscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.as_str()));
-                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Unsubscribe {
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| IncomingPacket::Unsubscribe {
                     packet_id,
                     filters,
                 })
             }
             Packet::V5_0Unsubscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.as_str()));
-                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Unsubscribe {
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| IncomingPacket::Unsubscribe {
                     packet_id,
                     filters,
                 })
             }
-            Packet::V3_1_1Disconnect(_) | Packet::V5_0Disconnect(_) => Incoming::Disconnect,
-            Packet::V5_0Auth(_) => Incoming::Authenticate,
-            _ => Incoming::Nothing,
+            Packet::V3_1_1Disconnect(_) | Packet::V5_0Disconnect(_) => IncomingPacket::Disconnect,
+            Packet::V5_0Auth(_) => IncomingPacket::Authenticate,
+            _ => IncomingPacket::Nothing,
         }
     }
 }
@@ -318,25 +318,25 @@ fn topic_of(text: &str) -> Named {
     topic.ok_or_else(|| text.chars().take(REFUSED_TEXT_CHARS_MAX).collect())
 }
 
-fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayload) -> Incoming {
+fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayload) -> IncomingPacket {
     if qos == Qos::ExactlyOnce {
-        return Incoming::TooMuchQuality;
+        return IncomingPacket::TooMuchQuality;
     }
     if packet_id == Some(0) {
-        return Incoming::Malformed;
+        return IncomingPacket::Malformed;
     }
-    Incoming::Publish { topic: topic_of(topic), packet_id, payload: Bytes::from_owner(Shared(payload.clone())) }
+    IncomingPacket::Publish { topic: topic_of(topic), packet_id, payload: Bytes::from_owner(Shared(payload.clone())) }
 }
 
 fn read_filters(
     packet_id: u16,
     filters: impl ExactSizeIterator<Item = Named>,
-    made: impl FnOnce(u16, Vec<Named>) -> Incoming,
-) -> Incoming {
+    made: impl FnOnce(u16, Vec<Named>) -> IncomingPacket,
+) -> IncomingPacket {
     match filters.len() {
-        0 => Incoming::Malformed,
-        _ if packet_id == 0 => Incoming::Malformed,
-        len if len > FILTERS_MAX => Incoming::TooManyFilters,
+        0 => IncomingPacket::Malformed,
+        _ if packet_id == 0 => IncomingPacket::Malformed,
+        len if len > FILTERS_MAX => IncomingPacket::TooManyFilters,
         _ => made(packet_id, filters.collect()),
     }
 }
@@ -371,7 +371,7 @@ mod tests {
     use super::*;
 
     /// The packets that the server reads behind a CONNECT of this version.
-    fn read(version: u8, packet: &[u8]) -> Vec<Incoming> {
+    fn read(version: u8, packet: &[u8]) -> Vec<IncomingPacket> {
         let properties: &[u8] = if version == 5 { &[0] } else { &[] };
         let body = [b"\0\x04MQTT", &[version, 2, 0, 60][..], properties, b"\0\x01a"].concat();
         let connect = [&[0x10, body.len() as u8][..], &body].concat();
@@ -380,7 +380,7 @@ mod tests {
         protocol.accept();
         incoming.clear();
         // A packet that the library refuses ends the connection as well.
-        protocol.feed(packet, &mut incoming).map_or_else(|_| vec![Incoming::Malformed], |()| incoming)
+        protocol.feed(packet, &mut incoming).map_or_else(|_| vec![IncomingPacket::Malformed], |()| incoming)
     }
 
     #[test]
@@ -402,11 +402,14 @@ mod tests {
                 publish(&[0, 0]),
             ] {
                 let read = read(version, &packet);
-                assert!(matches!(read[..], [Incoming::Malformed]), "{version} {packet:?}: {read:?}");
+                assert!(matches!(read[..], [IncomingPacket::Malformed]), "{version} {packet:?}: {read:?}");
             }
-            assert!(matches!(read(version, &subscribe(&[0, 1], b"\0\x01t\0"))[..], [Incoming::Subscribe { .. }]));
-            assert!(matches!(read(version, &unsubscribe(&[0, 1], b"\0\x01t"))[..], [Incoming::Unsubscribe { .. }]));
-            assert!(matches!(read(version, &publish(&[0, 1]))[..], [Incoming::Publish { .. }]));
+            assert!(matches!(read(version, &subscribe(&[0, 1], b"\0\x01t\0"))[..], [IncomingPacket::Subscribe { .. }]));
+            assert!(matches!(
+                read(version, &unsubscribe(&[0, 1], b"\0\x01t"))[..],
+                [IncomingPacket::Unsubscribe { .. }]
+            ));
+            assert!(matches!(read(version, &publish(&[0, 1]))[..], [IncomingPacket::Publish { .. }]));
         }
     }
 }

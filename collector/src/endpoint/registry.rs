@@ -21,12 +21,12 @@ use crate::limits::{SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
 /// The connections of all agents that are known by name.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: Mutex<HashMap<SourceId, Vec<Place>>>,
+    connections: Mutex<HashMap<SourceId, Vec<NamedConnection>>>,
 }
 
 /// A connection under one of the names that it uses.
 #[derive(Debug)]
-struct Place {
+struct NamedConnection {
     /// The name that it is tied to; a guest uses this connection under a different one.
     tied_to: SourceId,
     /// The run of the agent that has proved its key over it, under the name of this entry.
@@ -51,7 +51,9 @@ impl Registry {
     pub fn send(&self, agent: &SourceId, connection: u64, message: Bytes) -> bool {
         let connections = self.lock();
         let mut of_agent = connections.get(agent).into_iter().flatten();
-        let Some(Place { handle, .. }) = of_agent.find(|place| place.handle.number == connection) else { return false };
+        let Some(NamedConnection { handle, .. }) = of_agent.find(|place| place.handle.number == connection) else {
+            return false;
+        };
         match handle.down.try_send(message) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -68,7 +70,7 @@ impl Registry {
         let mut connections = self.lock();
         let of_agent = connections.entry(agent).or_default();
         end_oldest(of_agent, SESSIONS_UNPROVED_MAX, |place| place.proved.is_none() && place.tied_to == agent);
-        of_agent.push(Place { tied_to: agent, proved: None, handle });
+        of_agent.push(NamedConnection { tied_to: agent, proved: None, handle });
     }
 
     /// Lets a connection that is tied to one name speak under a former name of its agent. It ends no connection. The
@@ -78,7 +80,7 @@ impl Registry {
         let mut connections = self.lock();
         let of_agent = connections.entry(agent).or_default();
         remove_oldest(of_agent, SESSIONS_UNPROVED_MAX, |place| place.proved.is_none() && place.tied_to == tied_to);
-        of_agent.push(Place { tied_to, proved: None, handle });
+        of_agent.push(NamedConnection { tied_to, proved: None, handle });
     }
 
     /// A run of the agent has proved its key over this connection. Returns whether older connections ended for it.
@@ -122,19 +124,23 @@ impl Registry {
         gone.map(|place| place.handle.end(Farewell::NotAuthorized)).count()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<Place>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<NamedConnection>>> {
         // The map is consistent at any time, also when a holder panicked.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends the oldest connections that `which` selects until there is room for a new one.
-fn end_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Place) -> bool) {
+fn end_oldest(of_agent: &mut Vec<NamedConnection>, count_max: usize, which: impl Fn(&NamedConnection) -> bool) {
     remove_oldest(of_agent, count_max, which).iter().for_each(|place| place.handle.end(Farewell::TakenOver));
 }
 
 /// Removes and returns the oldest that `which` selects until there is room for a new one.
-fn remove_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Place) -> bool) -> Vec<Place> {
+fn remove_oldest(
+    of_agent: &mut Vec<NamedConnection>,
+    count_max: usize,
+    which: impl Fn(&NamedConnection) -> bool,
+) -> Vec<NamedConnection> {
     let count = of_agent.iter().filter(|place| which(place)).count();
     let mut too_many = (count + 1).saturating_sub(count_max);
     let (gone, stay) = std::mem::take(of_agent).into_iter().partition(|place| {

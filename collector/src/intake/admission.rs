@@ -10,18 +10,19 @@ use afferent_protocol::session::Resume;
 use afferent_protocol::session::signed::{Instance, Nonce};
 
 use crate::core::{
-    Answer, Connection, Core, NotAttested, NotOperated, Operation, Question, Reason, Refusal, Removal, Troubles,
+    AgentQuestion, Answer, Core, MessageConnection, NotAttested, NotOperated, Operation, Reason, Refusal, Removal,
+    Troubles,
 };
 use crate::log::{CommitError, UnifiedLog};
-use crate::posted::{NewEvent, Placed, PostRefusal};
+use crate::posted::{NewEvent, PostRefusal, PostedAt};
 use crate::sources::ChangedSource;
 
 /// The bytes of an attestation.
-pub type Statement = [u8; ATTESTATION_LEN];
+pub type AttestationBytes = [u8; ATTESTATION_LEN];
 
 /// The outcome of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Admitted {
     /// It was taken, or the log held it before: its events are durable once the sender receives this.
     Taken,
     /// Some of it was refused: damaged, forged, or not of this agent. The refusal counts for the agent's source.
@@ -48,7 +49,7 @@ pub trait Admission: Send + 'static {
         false
     }
     /// The newest attestation that is on disk.
-    fn newest_attestation(&self) -> Option<Statement> {
+    fn newest_attestation(&self) -> Option<AttestationBytes> {
         None
     }
     /// The log's troubles in words, by kind.
@@ -61,12 +62,12 @@ pub trait Admission: Send + 'static {
         &mut self,
         agent: SourceId,
         payload: &[u8],
-        connection: Option<Connection>,
+        connection: Option<MessageConnection>,
         clock: &ClockReading,
-    ) -> Result<Verdict, Refusal>;
+    ) -> Result<Admitted, Refusal>;
     /// Returns the addresses of posted events; they go into the next commit, unless the log holds them already. Call it
     /// again after a failed commit, as for messages.
-    fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
+    fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<PostedAt>, PostRefusal> {
         Err(PostRefusal::Broken("posted events are not taken here".to_owned()))
     }
     /// Announces a removal of retention, which may make it once the next commit is on disk. Call it again after a
@@ -80,11 +81,11 @@ pub trait Admission: Send + 'static {
         Err(NotOperated::Nowhere)
     }
     /// A message came on the agent's state topic.
-    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Verdict, Refusal>;
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Admitted, Refusal>;
     /// A connection of the agent has ended.
     fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading);
     /// Questions of agents that must be answered from the log.
-    fn take_questions(&mut self) -> Vec<Question> {
+    fn take_questions(&mut self) -> Vec<AgentQuestion> {
         Vec::new()
     }
     /// The answer to such a question.
@@ -122,7 +123,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::is_due(self, clock)
     }
 
-    fn newest_attestation(&self) -> Option<Statement> {
+    fn newest_attestation(&self) -> Option<AttestationBytes> {
         Core::newest_attestation(self)
     }
 
@@ -134,18 +135,18 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         &mut self,
         agent: SourceId,
         payload: &[u8],
-        connection: Option<Connection>,
+        connection: Option<MessageConnection>,
         clock: &ClockReading,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         let received = Core::receive(self, agent, payload, connection, clock);
         match (received.refusal, received.proved) {
             (Some(refusal), _) => Err(refusal),
-            (None, Some(instance)) => Ok(Verdict::Proved(instance)),
-            (None, None) => Ok(Verdict::Taken),
+            (None, Some(instance)) => Ok(Admitted::Proved(instance)),
+            (None, None) => Ok(Admitted::Taken),
         }
     }
 
-    fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
+    fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<PostedAt>, PostRefusal> {
         Core::post(self, events, clock)
     }
 
@@ -157,15 +158,15 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::operate(self, operation, clock)
     }
 
-    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Verdict, Refusal> {
-        Core::state(self, agent, payload, clock).map(|()| Verdict::Taken)
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Admitted, Refusal> {
+        Core::state(self, agent, payload, clock).map(|()| Admitted::Taken)
     }
 
     fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading) {
         Core::closed(self, agent, connection, clock);
     }
 
-    fn take_questions(&mut self) -> Vec<Question> {
+    fn take_questions(&mut self) -> Vec<AgentQuestion> {
         Core::take_questions(self)
     }
 
@@ -198,7 +199,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     }
 }
 
-impl From<&Refusal> for Verdict {
+impl From<&Refusal> for Admitted {
     fn from(refusal: &Refusal) -> Self {
         match refusal.reason {
             Reason::OtherKey => Self::OtherKey,

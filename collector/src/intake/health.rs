@@ -25,9 +25,9 @@ pub enum Storage {
     },
 }
 
-/// The way by which agents reach the collector.
+/// Whether agents can reach the collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum AgentAccess {
     /// It is not open yet.
     Starting,
     /// The endpoint listens, or the broker is connected and the subscriptions are made.
@@ -55,7 +55,7 @@ impl Counter {
     }
 
     /// Subtracts 1, for a counted thing that has ended.
-    pub(crate) fn less(&self) {
+    pub(crate) fn subtract(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
@@ -126,13 +126,13 @@ pub struct Health {
     /// Refused clients.
     pub refused: Ledger,
     storage: Mutex<Storage>,
-    way: Mutex<Way>,
+    way: Mutex<AgentAccess>,
     warnings: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        let (storage, way) = (Mutex::new(Storage::Working), Mutex::new(Way::Starting));
+        let (storage, way) = (Mutex::new(Storage::Working), Mutex::new(AgentAccess::Starting));
         let (counters, parts, refused) = Default::default();
         Self { counters, parts, refused, storage, way, warnings: Mutex::default() }
     }
@@ -145,7 +145,7 @@ impl Health {
     }
 
     /// Whether agents can reach the collector.
-    pub fn way(&self) -> Way {
+    pub fn agent_access(&self) -> AgentAccess {
         lock(&self.way).clone()
     }
 
@@ -157,10 +157,10 @@ impl Health {
         if let Storage::Failing { why, tries, .. } = self.storage() {
             return Err(format!("nothing becomes durable: {why} ({tries} tries)"));
         }
-        match self.way() {
-            Way::Open => Ok(()),
-            Way::Starting => Err("the way for agents is not open yet".to_owned()),
-            Way::Closed { why } => Err(format!("agents cannot reach the log: {why}")),
+        match self.agent_access() {
+            AgentAccess::Open => Ok(()),
+            AgentAccess::Starting => Err("the way for agents is not open yet".to_owned()),
+            AgentAccess::Closed { why } => Err(format!("agents cannot reach the log: {why}")),
         }
     }
 
@@ -179,7 +179,7 @@ impl Health {
         lock(&self.warnings).remove(kind);
     }
 
-    pub(crate) fn set_way(&self, way: Way) {
+    pub(crate) fn set_agent_access(&self, way: AgentAccess) {
         *lock(&self.way) = way;
     }
 

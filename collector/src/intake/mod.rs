@@ -18,32 +18,32 @@ use afferent_protocol::session::signed::Nonce;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-pub use admission::{Admission, Statement, Verdict};
-pub use health::{Counter, Counters, Health, Storage, Way};
+pub use admission::{Admission, Admitted, AttestationBytes};
+pub use health::{AgentAccess, Counter, Counters, Health, Storage};
 pub use outbox::Outbox;
-pub use writer::{Views, Writer, WriterError, spawn};
+pub use writer::{WriterError, WriterThread, WriterViews, spawn};
 
-use crate::core::{Connection, NotAttested, NotOperated, Operation, Removal};
+use crate::core::{MessageConnection, NotAttested, NotOperated, Operation, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
-use crate::posted::{NewEvent, Placed, PostRefusal};
+use crate::posted::{NewEvent, PostRefusal, PostedAt};
 use crate::turns::{Commits, Pending};
 
 /// Content of a handed-over item.
 #[derive(Debug)]
-pub enum Content {
+pub enum IncomingContent {
     /// A message of an agent's `up` topic.
     Message {
         /// The payload of the message.
         payload: Bytes,
         /// The endpoint's connection that it came over.
-        connection: Option<Connection>,
+        connection: Option<MessageConnection>,
     },
     /// Events that were posted over HTTP.
     Post {
         /// The events, checked.
         events: Vec<NewEvent>,
         /// Receives their addresses, once they are on disk.
-        to: oneshot::Sender<Result<Vec<Placed>, PostRefusal>>,
+        to: oneshot::Sender<Result<Vec<PostedAt>, PostRefusal>>,
     },
     /// Retention is about to remove something.
     Remove {
@@ -78,7 +78,7 @@ pub enum Content {
     },
 }
 
-impl Content {
+impl IncomingContent {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Message { payload, .. } | Self::State { payload } => payload.len(),
@@ -103,7 +103,7 @@ pub struct Released {
     /// The number that [`Done`] was made with.
     pub number: u64,
     /// The outcome of the message.
-    pub verdict: Verdict,
+    pub verdict: Admitted,
 }
 
 /// One item for the writer thread.
@@ -111,7 +111,7 @@ pub struct Released {
 pub struct Incoming {
     /// The agent that it concerns; `None` for posted events, which are the collector's own.
     agent: Option<SourceId>,
-    content: Content,
+    content: IncomingContent,
     done: Option<Done>,
     _room: OwnedSemaphorePermit,
     /// Until this is dropped, which is after its commit, followers of the log let the writer go first.
@@ -125,12 +125,12 @@ impl Incoming {
     }
 
     /// Its content.
-    pub fn content(&self) -> &Content {
+    pub fn content(&self) -> &IncomingContent {
         &self.content
     }
 
     /// The writer is done with a message: reports that, and frees the message's room.
-    pub fn release(self, verdict: Verdict) {
+    pub fn release(self, verdict: Admitted) {
         if let Some(Done { to, number }) = self.done {
             // A connection that is gone needs no notice.
             let _ = to.send(Released { number, verdict });
@@ -170,9 +170,9 @@ impl WeakIntake {
     }
 }
 
-/// Room for one message; see [`Intake::room`].
+/// Reserved room for one message; see [`Intake::room`].
 #[derive(Debug)]
-pub struct Room<'a> {
+pub struct Reservation<'a> {
     place: mpsc::Permit<'a, Incoming>,
     bytes: OwnedSemaphorePermit,
     pending: Pending,
@@ -204,10 +204,10 @@ impl Intake {
     pub async fn post(
         &self,
         events: Vec<NewEvent>,
-    ) -> Result<oneshot::Receiver<Result<Vec<Placed>, PostRefusal>>, Stopping> {
+    ) -> Result<oneshot::Receiver<Result<Vec<PostedAt>, PostRefusal>>, Stopping> {
         let room = self.room(events.iter().map(NewEvent::bytes).sum()).await?;
         let (to, placed) = oneshot::channel();
-        room.hand_over(None, Content::Post { events, to }, None);
+        room.hand_over(None, IncomingContent::Post { events, to }, None);
         Ok(placed)
     }
 
@@ -215,7 +215,7 @@ impl Intake {
     pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotAttested>>, Stopping> {
         let room = self.room(0).await?;
         let (to, said) = oneshot::channel();
-        room.hand_over(None, Content::Remove { removal, to }, None);
+        room.hand_over(None, IncomingContent::Remove { removal, to }, None);
         Ok(said)
     }
 
@@ -223,28 +223,28 @@ impl Intake {
     pub async fn operate(&self, operation: Operation) -> Result<oneshot::Receiver<Result<(), NotOperated>>, Stopping> {
         let room = self.room(0).await?;
         let (to, done) = oneshot::channel();
-        room.hand_over(None, Content::Operate { operation, to }, None);
+        room.hand_over(None, IncomingContent::Operate { operation, to }, None);
         Ok(done)
     }
 
     /// Waits until there is room for a message of so many bytes. Waiting callers are served in the order of their
     /// calls.
-    pub async fn room(&self, bytes: usize) -> Result<Room<'_>, Stopping> {
+    pub async fn room(&self, bytes: usize) -> Result<Reservation<'_>, Stopping> {
         let grains = bytes.div_ceil(GRAIN).clamp(1, INTAKE_BYTES_MAX / GRAIN) as u32;
         let bytes = Arc::clone(&self.room).acquire_many_owned(grains).await.map_err(|_| Stopping)?;
         let place = self.queue.reserve().await.map_err(|_| Stopping)?;
-        Ok(Room { place, bytes, pending: self.commits.pending() })
+        Ok(Reservation { place, bytes, pending: self.commits.pending() })
     }
 
     /// Reports that a connection of an agent has ended.
     pub async fn closed(&self, agent: SourceId, connection: u64) -> Result<(), Stopping> {
-        self.room(0).await?.fill(agent, Content::Closed { connection }, None);
+        self.room(0).await?.fill(agent, IncomingContent::Closed { connection }, None);
         Ok(())
     }
 
     /// Hands over the answer to an agent's question.
     pub async fn found(&self, agent: SourceId, nonce: Nonce, found: Resume) -> Result<(), Stopping> {
-        self.room(0).await?.fill(agent, Content::Found { nonce, found }, None);
+        self.room(0).await?.fill(agent, IncomingContent::Found { nonce, found }, None);
         Ok(())
     }
 
@@ -254,13 +254,13 @@ impl Intake {
     }
 }
 
-impl Room<'_> {
+impl Reservation<'_> {
     /// Hands a message over.
-    pub fn fill(self, agent: SourceId, content: Content, done: Option<Done>) {
+    pub fn fill(self, agent: SourceId, content: IncomingContent, done: Option<Done>) {
         self.hand_over(Some(agent), content, done);
     }
 
-    fn hand_over(self, agent: Option<SourceId>, content: Content, done: Option<Done>) {
+    fn hand_over(self, agent: Option<SourceId>, content: IncomingContent, done: Option<Done>) {
         self.place.send(Incoming { agent, content, done, _room: self.bytes, _pending: self.pending });
     }
 }

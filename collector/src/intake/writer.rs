@@ -11,27 +11,27 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::error::Elapsed;
 
-use super::admission::Statement;
-use super::{Admission, Content, Health, Incoming, Outbox, Verdict};
-use crate::core::{Answer, Connection, NotAttested, NotOperated, Question, Reason, Refusal};
+use super::admission::AttestationBytes;
+use super::{Admission, Admitted, Health, Incoming, IncomingContent, Outbox};
+use crate::core::{AgentQuestion, Answer, MessageConnection, NotAttested, NotOperated, Reason, Refusal};
 use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
 };
-use crate::posted::{Placed, PostRefusal};
-use crate::refused::{Kind, Refused};
+use crate::posted::{PostRefusal, PostedAt};
+use crate::refused::{RefusalKind, Refused};
 use crate::seldom::Seldom;
 use crate::sources::SourceViews;
 use crate::supervise::{Part, Supervisor};
 
 /// The state that the writer shows to other tasks.
 #[derive(Clone, Debug)]
-pub struct Views {
+pub struct WriterViews {
     /// The first offset that is not on disk; changes wake live followers.
     pub durable: watch::Receiver<Offset>,
     /// The sources, at most [`SNAPSHOT_EVERY`] old.
     pub sources: SourceViews,
     /// The newest attestation that is on disk.
-    pub attested: watch::Receiver<Option<Statement>>,
+    pub attested: watch::Receiver<Option<AttestationBytes>>,
 }
 
 /// The writer ended with an error.
@@ -52,11 +52,11 @@ pub enum WriterError {
 
 /// The running thread.
 #[derive(Debug)]
-pub struct Writer {
+pub struct WriterThread {
     thread: std::thread::JoinHandle<Option<Result<(), WriterError>>>,
 }
 
-impl Writer {
+impl WriterThread {
     /// Waits for its end, which comes after every [`super::Intake`] was dropped.
     pub async fn joined(self) -> Result<(), WriterError> {
         tokio::task::spawn_blocking(|| self.thread.join().ok().flatten().unwrap_or(Err(WriterError::Panicked)))
@@ -73,14 +73,14 @@ pub fn spawn<A: Admission>(
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<AgentQuestion>,
     supervisor: &Supervisor,
-) -> std::io::Result<(Writer, Views)> {
+) -> std::io::Result<(WriterThread, WriterViews)> {
     let (durable, durable_view) = watch::channel(admission.durable_end());
     let (mut admission, sources) = (admission, SourceViews::default());
     sources.publish(admission.take_changed());
     let (attested, attested_view) = watch::channel(admission.newest_attestation());
-    let mut state = Loop {
+    let mut state = WriterLoop {
         admission,
         incoming,
         outbox,
@@ -96,47 +96,48 @@ pub fn spawn<A: Admission>(
     };
     let runtime = Handle::current();
     let thread = supervisor.thread_once(Part::Writer, move || state.run(&runtime))?;
-    let views = Views { durable: durable_view, sources, attested: attested_view };
-    Ok((Writer { thread }, views))
+    let views = WriterViews { durable: durable_view, sources, attested: attested_view };
+    Ok((WriterThread { thread }, views))
 }
 
-struct Loop<A: Admission> {
+struct WriterLoop<A: Admission> {
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
     /// Receives the questions that must be answered from the log.
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<AgentQuestion>,
     health: Arc<Health>,
     durable: watch::Sender<Offset>,
     sources: SourceViews,
-    attested: watch::Sender<Option<Statement>>,
+    attested: watch::Sender<Option<AttestationBytes>>,
     clock: SystemClock,
     /// The items of the next commit, in order: passed to the core again when it fails, and answered when it succeeds.
     /// Answering frees the room of the messages.
-    taken: Vec<Taken>,
+    taken: Vec<Handled>,
     /// When the sources first changed since they were last published.
     sources_changed: Option<Instant>,
     /// Limits the log lines about failing commits.
     failing: Seldom,
 }
 
-struct Taken {
+/// An item that the admission has handled, and what became of it.
+struct Handled {
     incoming: Incoming,
-    became: Became,
+    became: Outcome,
 }
 
-/// The outcome of a taken item.
-enum Became {
-    Judged(Verdict),
-    Placed(Result<Vec<Placed>, PostRefusal>),
+/// The outcome of a handled item.
+enum Outcome {
+    Judged(Admitted),
+    Placed(Result<Vec<PostedAt>, PostRefusal>),
     Said(Result<(), NotAttested>),
     Operated(Result<(), NotOperated>),
 }
 
-impl Became {
+impl Outcome {
     fn is_taken(&self) -> bool {
         match self {
-            Self::Judged(verdict) => matches!(verdict, Verdict::Taken | Verdict::Proved(_)),
+            Self::Judged(verdict) => matches!(verdict, Admitted::Taken | Admitted::Proved(_)),
             Self::Placed(placed) => placed.is_ok(),
             // Retention asks again; no sender is at fault.
             Self::Said(_) => true,
@@ -145,7 +146,7 @@ impl Became {
     }
 }
 
-impl<A: Admission> Loop<A> {
+impl<A: Admission> WriterLoop<A> {
     fn run(&mut self, runtime: &Handle) -> Result<(), WriterError> {
         if !self.begin(runtime)? {
             return Ok(());
@@ -225,7 +226,7 @@ impl<A: Admission> Loop<A> {
             if !became.is_taken() {
                 self.health.counters.messages_refused.count();
             }
-            self.taken.push(Taken { incoming, became });
+            self.taken.push(Handled { incoming, became });
             let more = self.taken.len() < COMMIT_MESSAGES_MAX && bytes < COMMIT_BYTES_MAX;
             next = if more { self.incoming.try_recv().ok() } else { None };
         }
@@ -234,50 +235,52 @@ impl<A: Admission> Loop<A> {
 
     fn count(&self, incoming: &Incoming) {
         match &incoming.content {
-            Content::Message { payload, .. } => {
+            IncomingContent::Message { payload, .. } => {
                 self.health.counters.messages.count();
                 self.health.counters.message_bytes.add(payload.len() as u64);
             }
-            Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
-            Content::State { .. }
-            | Content::Closed { .. }
-            | Content::Found { .. }
-            | Content::Remove { .. }
-            | Content::Operate { .. } => {}
+            IncomingContent::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
+            IncomingContent::State { .. }
+            | IncomingContent::Closed { .. }
+            | IncomingContent::Found { .. }
+            | IncomingContent::Remove { .. }
+            | IncomingContent::Operate { .. } => {}
         }
     }
 
     /// Passes an item to the core; logs a refusal the first time.
-    fn receive(&mut self, incoming: &Incoming, is_first: bool) -> Became {
+    fn receive(&mut self, incoming: &Incoming, is_first: bool) -> Outcome {
         let clock = self.clock.read();
         match (&incoming.content, incoming.agent) {
-            (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
-            (Content::Remove { removal, .. }, _) => return Became::Said(self.admission.remove(removal, &clock)),
-            (Content::Operate { operation, .. }, _) => {
-                return Became::Operated(self.admission.operate(operation, &clock));
+            (IncomingContent::Post { events, .. }, _) => return Outcome::Placed(self.admission.post(events, &clock)),
+            (IncomingContent::Remove { removal, .. }, _) => {
+                return Outcome::Said(self.admission.remove(removal, &clock));
             }
-            (Content::Message { payload, connection }, Some(agent)) => {
+            (IncomingContent::Operate { operation, .. }, _) => {
+                return Outcome::Operated(self.admission.operate(operation, &clock));
+            }
+            (IncomingContent::Message { payload, connection }, Some(agent)) => {
                 let judged = self.admission.receive(agent, payload, *connection, &clock);
-                return Became::Judged(self.verdict(judged, agent, *connection, is_first));
+                return Outcome::Judged(self.verdict(judged, agent, *connection, is_first));
             }
-            (Content::State { payload }, Some(agent)) => {
+            (IncomingContent::State { payload }, Some(agent)) => {
                 let judged = self.admission.state(agent, payload, &clock);
-                return Became::Judged(self.verdict(judged, agent, None, is_first));
+                return Outcome::Judged(self.verdict(judged, agent, None, is_first));
             }
-            (Content::Closed { connection }, Some(agent)) => self.admission.closed(agent, *connection, &clock),
-            (Content::Found { nonce, found }, Some(agent)) => self.admission.found(agent, *nonce, *found),
+            (IncomingContent::Closed { connection }, Some(agent)) => self.admission.closed(agent, *connection, &clock),
+            (IncomingContent::Found { nonce, found }, Some(agent)) => self.admission.found(agent, *nonce, *found),
             (_, None) => {}
         }
-        Became::Judged(Verdict::Taken)
+        Outcome::Judged(Admitted::Taken)
     }
 
     fn verdict(
         &self,
-        judged: Result<Verdict, Refusal>,
+        judged: Result<Admitted, Refusal>,
         agent: SourceId,
-        connection: Option<Connection>,
+        connection: Option<MessageConnection>,
         is_first: bool,
-    ) -> Verdict {
+    ) -> Admitted {
         let refusal = match judged {
             Ok(verdict) => return verdict,
             Err(refusal) => refusal,
@@ -292,10 +295,10 @@ impl<A: Admission> Loop<A> {
             // Strangers make up as many names as they like: their refusals are kept by address.
             let is_stranger = refusal.reason == Reason::FirstContacts;
             let name = (!is_stranger).then_some(speaker.as_str());
-            let (kind, why) = (Kind::Message(refusal.reason), &*refusal.message);
+            let (kind, why) = (RefusalKind::Message(refusal.reason), &*refusal.message);
             self.health.refused.note(&Refused { kind, name, user: None, topic, peer, why });
         }
-        Verdict::from(&refusal)
+        Admitted::from(&refusal)
     }
 
     /// After a failed commit nothing counts: the core gets the same items again.
@@ -344,9 +347,9 @@ impl<A: Admission> Loop<A> {
 
     /// Ends older connections of runs that have proved their key.
     fn prove(&mut self) {
-        for Taken { incoming, became } in &self.taken {
-            let Content::Message { connection: Some(connection), .. } = incoming.content else { continue };
-            let Became::Judged(Verdict::Proved(instance)) = became else { continue };
+        for Handled { incoming, became } in &self.taken {
+            let IncomingContent::Message { connection: Some(connection), .. } = incoming.content else { continue };
+            let Outcome::Judged(Admitted::Proved(instance)) = became else { continue };
             if let Some(agent) = incoming.agent
                 && self.outbox.prove(&agent, connection.number, *instance)
             {
@@ -360,7 +363,7 @@ impl<A: Admission> Loop<A> {
         for name in self.admission.take_gave_way() {
             let why = "it has delivered nothing, and gave way to a newer name: there are as many of those as are kept";
             let (name, user, topic, peer) = (Some(name.as_str()), None, None, None);
-            self.health.refused.note(&Refused { kind: Kind::NameGaveWay, name, user, topic, peer, why });
+            self.health.refused.note(&Refused { kind: RefusalKind::NameGaveWay, name, user, topic, peer, why });
         }
         for question in self.admission.take_questions() {
             // The agent repeats a question that finds no room.
@@ -373,17 +376,17 @@ impl<A: Admission> Loop<A> {
             }
         }
         self.show();
-        for Taken { incoming, became } in self.taken.drain(..) {
+        for Handled { incoming, became } in self.taken.drain(..) {
             match (became, incoming) {
-                (Became::Judged(verdict), incoming) => incoming.release(verdict),
+                (Outcome::Judged(verdict), incoming) => incoming.release(verdict),
                 // A caller that is gone needs no answer.
-                (Became::Placed(placed), Incoming { content: Content::Post { to, .. }, .. }) => {
+                (Outcome::Placed(placed), Incoming { content: IncomingContent::Post { to, .. }, .. }) => {
                     let _ = to.send(placed);
                 }
-                (Became::Said(said), Incoming { content: Content::Remove { to, .. }, .. }) => {
+                (Outcome::Said(said), Incoming { content: IncomingContent::Remove { to, .. }, .. }) => {
                     let _ = to.send(said);
                 }
-                (Became::Operated(done), Incoming { content: Content::Operate { to, .. }, .. }) => {
+                (Outcome::Operated(done), Incoming { content: IncomingContent::Operate { to, .. }, .. }) => {
                     let _ = to.send(done);
                 }
                 _ => {}

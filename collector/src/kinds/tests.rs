@@ -12,7 +12,7 @@ use afferent_protocol::segment::EntryHead;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::cloud_event::Writer;
+use crate::cloud_event::EventRenderer;
 use crate::log::Kinds;
 use crate::log::address::Partition;
 use crate::simulated::{Agent, parse};
@@ -86,7 +86,7 @@ fn rendered(body: Body<'_>) -> (String, Vec<String>) {
     let event = Event { time: Timestamp::clamped(1), subject: Subject::new("88-C").unwrap(), body };
     let bytes = Agent::new("press-88", body.stream(), 1).event(body);
     let batch = parse(&bytes);
-    let mut writer = Writer::new();
+    let mut writer = EventRenderer::new();
     let head = EntryHead::new(batch.header(), 0, 0, event.time);
     writer.entry(Partition::EMBEDDED, &head, batch.header());
     let mut out = Vec::new();

@@ -33,14 +33,14 @@ impl fmt::Display for Partition {
 /// The address of an event. Addresses of one partition are ordered as its events are; between partitions the order
 /// means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub struct EventAddress {
     /// Its partition.
     pub partition: Partition,
     /// Its offset in the partition.
     pub offset: Offset,
 }
 
-impl Address {
+impl EventAddress {
     /// The address of an offset of the embedded engine.
     pub const fn embedded(offset: Offset) -> Self {
         Self { partition: Partition::EMBEDDED, offset }
@@ -63,7 +63,7 @@ impl Addresses {
     }
 
     /// The first address.
-    pub fn first(&self) -> Address {
-        Address { partition: self.partition, offset: self.offsets.start }
+    pub fn first(&self) -> EventAddress {
+        EventAddress { partition: self.partition, offset: self.offsets.start }
     }
 }

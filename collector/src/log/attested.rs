@@ -41,13 +41,13 @@ impl Logged {
 
 /// The running hash at an entry's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct HashMark {
     pub end: Offset,
     pub stamp: Timestamp,
     pub hash: [u8; 32],
 }
 
-impl Mark {
+impl HashMark {
     /// The hash, to continue from.
     pub const fn running(&self) -> Running {
         Running::from_hash(self.hash)
@@ -182,9 +182,9 @@ pub(super) fn as_rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) 
 
 /// Compares attestations with entries.
 #[derive(Debug)]
-pub(crate) struct Attested {
+pub(crate) struct AttestationCheck {
     hash: Hash,
-    marks: VecDeque<Mark>,
+    marks: VecDeque<HashMark>,
     end: Offset,
     /// The log id and the partition.
     of: Option<(LogId, u32)>,
@@ -207,7 +207,7 @@ pub(crate) struct Attested {
     given: Vec<Attestation>,
 }
 
-impl Attested {
+impl AttestationCheck {
     /// Starts before the first entry.
     pub fn new(witnesses: &Witnesses) -> Self {
         let mut by_end: BTreeMap<Offset, Vec<Attestation>> = BTreeMap::new();
@@ -260,7 +260,7 @@ impl Attested {
 
     /// Takes the entries of a segment by its extract: those up to the first end that is attested in it, the hashes at
     /// all such ends, and the entries behind the last of them. The hash must be known already.
-    pub fn extract(&mut self, head: &[Logged], marks: &[Mark], tail: &[Logged]) {
+    pub fn extract(&mut self, head: &[Logged], marks: &[HashMark], tail: &[Logged]) {
         head.iter().for_each(|logged| self.logged(*logged));
         // The first mark is the result of the entries so far, and is compared with the attestation there.
         for mark in marks.iter().skip(1) {
@@ -275,7 +275,7 @@ impl Attested {
         matches!(self.hash, Hash::Known(_))
     }
 
-    fn remember(&mut self, mark: Mark) {
+    fn remember(&mut self, mark: HashMark) {
         if self.marks.len() == ENTRIES_MAX {
             self.marks.pop_front();
         }
@@ -285,7 +285,7 @@ impl Attested {
     fn push(&mut self, logged: &Logged) {
         let Hash::Known(hash) = &mut self.hash else { return };
         logged.add_to(hash);
-        let mark = Mark { end: logged.end, stamp: logged.stamp, hash: hash.hash() };
+        let mark = HashMark { end: logged.end, stamp: logged.stamp, hash: hash.hash() };
         self.remember(mark);
         for witness in self.witnesses.remove(&mark.end).unwrap_or_default() {
             if witness.hash.hash() == mark.hash && witness.time == mark.stamp {

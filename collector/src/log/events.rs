@@ -17,8 +17,8 @@
 //!   Before the first kept offset there is no hole: that is `Removed`.
 //! - Only a refusing disk ends a walk with an error: it may work later.
 //!
-//! A walk passes on whole entries ([`Part::Entry`]), not decoded: a reader looks at the head, then at the subjects
-//! ([`Entry::open`]), and decodes an entry only if it may be wanted ([`Opened::each`]).
+//! A walk passes on whole entries ([`WalkItem::Entry`]), not decoded: a reader looks at the head, then at the subjects
+//! ([`Entry::open`]), and decodes an entry only if it may be wanted ([`OpenedEntry::each`]).
 
 use std::ops::{ControlFlow, Range};
 
@@ -29,7 +29,7 @@ use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
 use super::Wanted;
-use super::address::{Address, Addresses, Partition};
+use super::address::{Addresses, EventAddress, Partition};
 use super::read_log::{ReadLog, ReadLogError};
 use super::records::{Decoder, Records};
 
@@ -76,9 +76,9 @@ impl<'e> Entry<'e> {
     }
 
     /// Opens its batch.
-    pub fn open(self, decoder: &'e mut Decoder) -> Opened<'e> {
+    pub fn open(self, decoder: &'e mut Decoder) -> OpenedEntry<'e> {
         assert_eq!(self.head.count, self.header().count, "an entry has as many offsets as its batch has events");
-        Opened { entry: self, records: decoder.open(self.batch) }
+        OpenedEntry { entry: self, records: decoder.open(self.batch) }
     }
 
     fn addresses(&self, offsets: Range<Offset>) -> Addresses {
@@ -88,12 +88,12 @@ impl<'e> Entry<'e> {
 
 /// An entry whose dictionary was read.
 #[derive(Debug)]
-pub struct Opened<'e> {
+pub struct OpenedEntry<'e> {
     entry: Entry<'e>,
     records: Records<'e>,
 }
 
-impl<'e> Opened<'e> {
+impl<'e> OpenedEntry<'e> {
     /// The entry.
     pub fn entry(&self) -> Entry<'e> {
         self.entry
@@ -130,7 +130,7 @@ impl<'e> Opened<'e> {
             let item = match &record {
                 Ok(record) => {
                     let offset = Offset::new(entry.head.ordinal + u64::from(index));
-                    Item::Event(Event { address: Address { partition: entry.partition, offset }, record })
+                    Item::Event(Event { address: EventAddress { partition: entry.partition, offset }, record })
                 }
                 Err(error) => unreadable(index, *error),
             };
@@ -158,7 +158,7 @@ pub enum Item<'r, 'e> {
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'r, 'e> {
     /// Its address.
-    pub address: Address,
+    pub address: EventAddress,
     /// Its sequence, and the event itself.
     pub record: &'r Record<'e>,
 }
@@ -203,9 +203,9 @@ pub enum Retention {
     Emptied,
 }
 
-/// A part of a walk, passed on at once.
+/// An item of a walk by whole entries.
 #[derive(Clone, Debug)]
-pub enum Part<'p> {
+pub enum WalkItem<'p> {
     /// An entry.
     Entry(Entry<'p>),
     /// Offsets without a readable entry.
@@ -214,7 +214,7 @@ pub enum Part<'p> {
     Removed(Removed),
 }
 
-impl Part<'_> {
+impl WalkItem<'_> {
     /// Its first offset. An entry may begin before the walk does.
     pub fn first(&self) -> Offset {
         match self {
@@ -232,7 +232,7 @@ impl Part<'_> {
     }
 }
 
-impl<'p> Part<'p> {
+impl<'p> WalkItem<'p> {
     /// Passes its items to `each`, in order, until that breaks. An entry that begins before the walk passes all of its
     /// items.
     #[inline]
@@ -245,8 +245,8 @@ impl<'p> Part<'p> {
     }
 }
 
-/// Takes one part after the other, until it returns `Break`.
-pub type EachPart<'f> = dyn FnMut(Part<'_>) -> ControlFlow<()> + 'f;
+/// Takes one item after the other, until it returns `Break`.
+pub type EachWalkItem<'f> = dyn FnMut(WalkItem<'_>) -> ControlFlow<()> + 'f;
 
 /// A walk over the offsets of one partition.
 pub struct Walk<'l> {
@@ -272,7 +272,7 @@ impl<'l> Walk<'l> {
     ///
     /// # Errors
     /// When the disk refuses. The parts passed on before count.
-    pub fn run(mut self, scratch: &mut Vec<u8>, each: &mut EachPart<'_>) -> Result<ControlFlow<()>, ReadLogError> {
+    pub fn run(mut self, scratch: &mut Vec<u8>, each: &mut EachWalkItem<'_>) -> Result<ControlFlow<()>, ReadLogError> {
         let kept = self.log.kept().start;
         if self.at < kept.min(self.until) && self.missing(kept.min(self.until), LOST, each).is_break() {
             return Ok(ControlFlow::Break(()));
@@ -298,7 +298,7 @@ impl<'l> Walk<'l> {
         &mut self,
         until: Offset,
         scratch: &mut Vec<u8>,
-        each: &mut EachPart<'_>,
+        each: &mut EachWalkItem<'_>,
     ) -> Result<ControlFlow<()>, ReadLogError> {
         while self.at < until {
             let (log, mut flow) = (self.log, ControlFlow::Continue(()));
@@ -308,7 +308,7 @@ impl<'l> Walk<'l> {
                     flow = self.missing(entry.first().min(until), LOST, each);
                 }
                 if flow.is_continue() && entry.first() < until {
-                    flow = each(Part::Entry(entry));
+                    flow = each(WalkItem::Entry(entry));
                     self.at = self.at.max(entry.end());
                 }
                 if self.at >= until { ControlFlow::Break(()) } else { flow }
@@ -332,17 +332,17 @@ impl<'l> Walk<'l> {
     }
 
     /// Nothing can be read up to `end`. Retention may have removed it since the walk began.
-    fn missing(&mut self, end: Offset, reason: &str, each: &mut EachPart<'_>) -> ControlFlow<()> {
+    fn missing(&mut self, end: Offset, reason: &str, each: &mut EachWalkItem<'_>) -> ControlFlow<()> {
         assert!(self.at < end, "a walk only goes forward");
         let (partition, kept) = (self.log.partition(), self.log.kept().start.min(end));
         if self.at < kept {
             let offsets = std::mem::replace(&mut self.at, kept)..kept;
             let addresses = Addresses { partition, offsets };
-            each(Part::Removed(Removed { addresses, by: Retention::Trimmed }))?;
+            each(WalkItem::Removed(Removed { addresses, by: Retention::Trimmed }))?;
         }
         if self.at < end {
             let offsets = std::mem::replace(&mut self.at, end)..end;
-            each(Part::Hole(Hole { addresses: Addresses { partition, offsets }, reason }))?;
+            each(WalkItem::Hole(Hole { addresses: Addresses { partition, offsets }, reason }))?;
         }
         ControlFlow::Continue(())
     }

@@ -79,18 +79,18 @@ pub struct LastHeard {
 
 /// What the sources learn from a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
+pub struct SegmentHistory {
     /// In order.
     pub steps: Vec<Step>,
     /// The last batch of every source.
     pub heard: Vec<LastHeard>,
     /// The last heartbeats of every source, in order.
-    pub beats: Vec<Beat>,
+    pub beats: Vec<HeartbeatStep>,
 }
 
 /// A heartbeat of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beat {
+pub struct HeartbeatStep {
     /// The agent.
     pub source: SourceId,
     /// When it was made, by the agent's clock.
@@ -103,7 +103,7 @@ pub struct Beat {
     pub lanes: Vec<(Stream, Epoch, Sequence)>,
 }
 
-impl Beat {
+impl HeartbeatStep {
     /// The heartbeat in this event, if the event is one of the batch's own source.
     pub(crate) fn of(header: &Header, event: &Event<'_>) -> Option<Self> {
         let Body::LifeCycle(LifeCycle::Heartbeat { instance, lanes }) = event.body else { return None };
@@ -121,7 +121,7 @@ pub trait Rebuild {
     /// One batch.
     fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>);
     /// All batches of a segment.
-    fn history(&mut self, history: &History);
+    fn history(&mut self, history: &SegmentHistory);
 }
 
 /// Builds a history from batches.
@@ -131,7 +131,7 @@ pub(super) struct Historian {
     /// The step with the stretch that a lane's next batch may continue.
     open: BTreeMap<(SourceId, Stream, Epoch), usize>,
     heard: BTreeMap<SourceId, LastHeard>,
-    beats: BTreeMap<SourceId, VecDeque<Beat>>,
+    beats: BTreeMap<SourceId, VecDeque<HeartbeatStep>>,
     decoder: Decoder,
 }
 
@@ -180,7 +180,7 @@ impl Historian {
         let mut tells = false;
         for record in self.decoder.open(batch) {
             let Ok(record) = record else { return true };
-            if let Some(beat) = Beat::of(header, &record.event) {
+            if let Some(beat) = HeartbeatStep::of(header, &record.event) {
                 let of_source = beats.entry(header.source).or_default();
                 if of_source.len() == HEARTBEATS_KEPT {
                     of_source.pop_front();
@@ -196,8 +196,8 @@ impl Historian {
         tells
     }
 
-    pub fn finish(self) -> History {
+    pub fn finish(self) -> SegmentHistory {
         let beats = self.beats.into_values().flatten().collect();
-        History { steps: self.steps, heard: self.heard.into_values().collect(), beats }
+        SegmentHistory { steps: self.steps, heard: self.heard.into_values().collect(), beats }
     }
 }

@@ -32,22 +32,22 @@ pub(crate) mod memory_engine;
 #[cfg(test)]
 mod rooms_tests;
 
-pub(crate) use attested::Attested;
+pub(crate) use attested::AttestationCheck;
 pub use attested::{Bound, Contradiction, NoAttestation, Witnesses};
 #[cfg(test)]
 pub(crate) use embedded::extract::forged_extract;
-pub(crate) use embedded::extract::{Beside, Extract, Extracts, Found, Next, Row, SegmentPlace, What};
+pub(crate) use embedded::extract::{Beside, Extract, ExtractItem, Extracts, Next, Row, RowFacts, SegmentPlace};
 pub use embedded::{
     Chunk, EmbeddedLog, ForgetError, Forgetter, IndexError, Indexer, LogReader, LogSettings, OpenError, ReadError,
     SegmentFiles, TimeKind, Trimmer, inspect, log_id,
 };
 pub use engine::{CommitError, Engine, EngineError, OpenedLog, Opening, UnifiedLog};
-pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};
+pub use history::{HeartbeatStep, LastHeard, Rebuild, SegmentHistory, Step, Stretch};
 pub use keys::{KeyOrigin, Trust};
 pub use marks::{Kinds, Marks, NameHash, Wanted};
 pub use proof::{Doubt, Proof};
 pub use read_log::{EachEntry, ReadLog, ReadLogError};
-pub use report::{Damage, Hole, LogDamage, Missing, Recovery};
+pub use report::{Damage, LogDamage, LostOffsets, LostSequences, Recovery};
 pub use upkeep::{
-    EmptyError, Emptying, Forgotten, Indexed, Indexing, Segment, Trimmed, Trimming, Upkeep, UpkeepError, Usage,
+    EmptyError, Emptying, FinishedSegment, Forgotten, Indexed, Indexing, Trimmed, Trimming, Upkeep, UpkeepError, Usage,
 };

@@ -75,7 +75,7 @@ struct LaneProof {
     end: Sequence,
     chain: ChainHash,
     /// Missing sequences before: they may come later, from a source that still has them.
-    holes: Vec<Hole>,
+    holes: Vec<ChainHole>,
 }
 
 impl Default for LaneProof {
@@ -86,7 +86,7 @@ impl Default for LaneProof {
 
 /// Sequences that are missing between two batches.
 #[derive(Clone, Copy, Debug)]
-struct Hole {
+struct ChainHole {
     range: SequenceRange,
     /// The chain hash of the batch before the hole.
     before: ChainHash,
@@ -105,20 +105,21 @@ impl LaneProof {
         let is_broken = missing.first == missing.end && previous != self.chain;
         // A hole that is not remembered cannot be filled without a doubt.
         if missing.first < missing.end && self.holes.len() < RANGES_MAX {
-            self.holes.push(Hole { range: missing, before: self.chain, named: previous });
+            self.holes.push(ChainHole { range: missing, before: self.chain, named: previous });
         }
         (self.end, self.chain) = (range.end, chain);
         is_broken.then_some(Doubt::Chain)
     }
 
     fn fill(&mut self, range: SequenceRange, previous: ChainHash, chain: ChainHash) -> Option<Doubt> {
-        let lies_in = |hole: &Hole| hole.range.first <= range.first && range.end <= hole.range.end;
+        let lies_in = |hole: &ChainHole| hole.range.first <= range.first && range.end <= hole.range.end;
         let Some(at) = self.holes.iter().position(lies_in) else { return Some(Doubt::Order) };
-        let Hole { range: missing, before, named } = self.holes.swap_remove(at);
+        let ChainHole { range: missing, before, named } = self.holes.swap_remove(at);
         let is_broken =
             (missing.first == range.first && previous != before) || (missing.end == range.end && chain != named);
-        let earlier = Hole { range: SequenceRange { first: missing.first, end: range.first }, before, named: previous };
-        let later = Hole { range: SequenceRange { first: range.end, end: missing.end }, before: chain, named };
+        let earlier =
+            ChainHole { range: SequenceRange { first: missing.first, end: range.first }, before, named: previous };
+        let later = ChainHole { range: SequenceRange { first: range.end, end: missing.end }, before: chain, named };
         self.holes.extend([earlier, later].into_iter().filter(|hole| hole.range.first < hole.range.end));
         is_broken.then_some(Doubt::Chain)
     }
@@ -134,7 +135,7 @@ struct Pin {
 
 /// The statements of a batch that bear on checks of other batches.
 #[derive(Default)]
-struct Said {
+struct Statements {
     pins: Vec<Pin>,
     endorsements: Vec<Endorsement>,
     trimmed_until: Offset,
@@ -234,7 +235,7 @@ impl Proof {
         }
     }
 
-    fn find_own(&mut self, said: &Said) {
+    fn find_own(&mut self, said: &Statements) {
         if let Some(pin) = said.pins.iter().find(|pin| pin.source == self.own) {
             self.log_keys.found(pin.key);
             self.log_keys_ahead.found(pin.key);
@@ -294,11 +295,11 @@ impl Proof {
     }
 
     /// Decodes the batch for its statements.
-    fn said(&self, batch: &Batch<'_>) -> Said {
+    fn said(&self, batch: &Batch<'_>) -> Statements {
         let header = batch.header();
         let mut decoder = Decoder::default();
         let is_own = header.source == self.own && header.stream == Stream::Critical;
-        let mut said = Said::default();
+        let mut said = Statements::default();
         for record in decoder.open(batch) {
             let Ok(record) = record else { return said };
             let Body::LifeCycle(life_cycle) = record.event.body else { continue };
@@ -311,7 +312,7 @@ impl Proof {
     }
 }
 
-impl Said {
+impl Statements {
     fn take(&mut self, life_cycle: &LifeCycle<'_>) {
         match *life_cycle {
             LifeCycle::KeyPinned { source, key } | LifeCycle::KeyReplaced { source, key, .. } => {

@@ -5,7 +5,7 @@ use afferent_protocol::session::Lane;
 
 /// Offsets that the log once had and cannot read any more: `first` up to and not including `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
+pub struct LostOffsets {
     /// The first offset that is missing.
     pub first: Offset,
     /// The first readable offset behind it.
@@ -39,14 +39,14 @@ pub struct Recovery {
     /// An unfinished write at the end was dropped; none of it had been acked.
     pub torn: bool,
     /// Offsets that were durable once and are lost. The files that had them are left as they are.
-    pub holes: Vec<Hole>,
+    pub holes: Vec<LostOffsets>,
     /// All damage, for people; at most as many ranges as are worth reading.
     pub damage: Vec<Damage>,
 }
 
 /// Sequences of a lane that cannot be read any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct LostSequences {
     /// Their source.
     pub source: SourceId,
     /// The lane.
@@ -65,5 +65,5 @@ pub struct LogDamage {
     /// The first readable one behind it.
     pub end: Offset,
     /// The lost sequences, as far as the rest of the segment and its index show them.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<LostSequences>,
 }

@@ -83,7 +83,7 @@ pub enum Indexed {
 
 /// A segment that does not grow any more, as retention sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub struct FinishedSegment {
     /// Its exclusive end: where the log would begin without it and all before it.
     pub end: Offset,
     /// Bytes of its file and of the files beside it.
@@ -98,7 +98,7 @@ pub struct Usage {
     /// Bytes of all files of the log.
     pub bytes: u64,
     /// The segments, oldest first, without the newest one.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<FinishedSegment>,
 }
 
 /// The result of trimming.

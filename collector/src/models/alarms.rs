@@ -39,12 +39,12 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::condition::{Condition, Fate, Shelf};
+use self::condition::{AlarmCondition, RaiseRelation, Shelf};
 use self::room::{Counts, counts_of, parted, share_of};
 use super::amendment::{AMENDMENT, Action, Amendment, shortened};
 use super::life_cycle::Stage;
 use super::not_shown::{NotShown, Shortage, is_recent};
-use super::{Amendable, Model, Order, Seen, machine_of, time};
+use super::{Amendable, LoggedEvent, Model, Order, machine_of, time};
 use crate::limits::{MODEL_ALARMS_MAX, MODEL_ALARMS_OF_ONE_MAX};
 
 /// The settings of `alarms`.
@@ -60,7 +60,7 @@ type Key = (String, String);
 
 /// An event that came after the state that it depends on was dropped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Late {
+struct LateAlarm {
     offset: u64,
     key: Key,
 }
@@ -68,7 +68,7 @@ struct Late {
 /// The state of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlarmsState {
-    conditions: BTreeMap<Key, Condition>,
+    conditions: BTreeMap<Key, AlarmCondition>,
     /// The latest time of all transitions.
     latest: Timestamp,
     /// Alarms without room, by priority.
@@ -76,7 +76,7 @@ pub struct AlarmsState {
     /// The latest time of a condition that was dropped.
     horizon: Option<Timestamp>,
     late: u64,
-    last_late: Option<Late>,
+    last_late: Option<LateAlarm>,
     /// Number of conditions that one source may have.
     share: usize,
     not_shown: NotShown,
@@ -116,7 +116,7 @@ impl Alarms {
         Self { settings, state: AlarmsState::default(), counts: Counts::new(), count: 0 }
     }
 
-    fn transition(&mut self, seen: &Seen<'_>, alarm: &afferent_protocol::event::Alarm<'_>) {
+    fn transition(&mut self, seen: &LoggedEvent<'_>, alarm: &afferent_protocol::event::Alarm<'_>) {
         let state = &mut self.state;
         state.latest = state.latest.max(seen.time);
         let is_forgotten = state.horizon.is_some_and(|horizon| seen.time <= horizon);
@@ -147,7 +147,7 @@ impl Alarms {
         if is_behind || (is_new && is_forgotten) {
             state.late += 1;
             let key = (seen.subject.text.to_owned(), shortened(alarm.condition));
-            state.last_late = Some(Late { offset: seen.offset.get(), key });
+            state.last_late = Some(LateAlarm { offset: seen.offset.get(), key });
         }
         if is_new_claim {
             let of_source = self.counts.entry(seen.batch.source).or_default();
@@ -164,7 +164,7 @@ impl Alarms {
         self.count = self.counts.values().sum();
     }
 
-    fn amend(&mut self, seen: &Seen<'_>) {
+    fn amend(&mut self, seen: &LoggedEvent<'_>) {
         let Some(amendment) = Amendment::read(seen) else { return };
         let named = self.state.conditions.values_mut().find(|condition| condition.fate(amendment.of).is_some());
         let Some(condition) = named else { return };
@@ -179,10 +179,10 @@ impl Alarms {
     }
 
     /// The alarms to show as of `at`, the most important ones first.
-    fn listed(&self, at: Timestamp) -> Vec<(&Key, &Condition)> {
+    fn listed(&self, at: Timestamp) -> Vec<(&Key, &AlarmCondition)> {
         let min = self.settings.priority_min;
         let conditions = self.state.conditions.iter();
-        let is_listed = |condition: &Condition| match condition.alarm() {
+        let is_listed = |condition: &AlarmCondition| match condition.alarm() {
             Some(alarm) => alarm.priority >= min && (alarm.stage != Stage::Normal || condition.is_shelved(at)),
             None => false,
         };
@@ -192,7 +192,7 @@ impl Alarms {
     }
 
     /// The same, split into those with room and those without.
-    fn shown(&self, at: Timestamp) -> [Vec<(&Key, &Condition)>; 2] {
+    fn shown(&self, at: Timestamp) -> [Vec<(&Key, &AlarmCondition)>; 2] {
         let listed = self.listed(at);
         let share = share_of(&counts_of(listed.iter().map(|(_, condition)| *condition)), self.state.share);
         parted(listed, share)
@@ -205,7 +205,7 @@ impl Alarms {
 
 /// How important it is to keep a condition: the least important compares as smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Weight {
+enum AlarmWeight {
     /// The condition is over, and so old that late raises are not expected any more.
     Beyond(Timestamp),
     /// The condition is over.
@@ -214,16 +214,16 @@ enum Weight {
     Alarm(u16, Timestamp),
 }
 
-impl Condition {
+impl AlarmCondition {
     /// The weight as of `at`; conditions that were over before `horizon` weigh least.
-    fn weight(&self, at: Timestamp, horizon: Timestamp) -> Weight {
+    fn weight(&self, at: Timestamp, horizon: Timestamp) -> AlarmWeight {
         match self.alarm() {
             Some(alarm) if alarm.stage != Stage::Normal || self.is_shelved(at) => {
-                Weight::Alarm(alarm.priority, alarm.raised)
+                AlarmWeight::Alarm(alarm.priority, alarm.raised)
             }
             _ => {
                 let last = self.last_word().unwrap_or_default();
-                if last < horizon { Weight::Beyond(last) } else { Weight::Over(last) }
+                if last < horizon { AlarmWeight::Beyond(last) } else { AlarmWeight::Over(last) }
             }
         }
     }
@@ -241,7 +241,7 @@ impl Model for Alarms {
         self.count_claims();
     }
 
-    fn apply(&mut self, seen: &Seen<'_>) {
+    fn apply(&mut self, seen: &LoggedEvent<'_>) {
         match &seen.event.body {
             Body::Alarm(alarm) => self.transition(seen, alarm),
             Body::Derived(derived) if derived.kind == AMENDMENT => self.amend(seen),
@@ -261,7 +261,7 @@ impl Model for Alarms {
         let mut active: Vec<_> = shown.collect();
         // The most urgent one first, and of those the one that has waited longest.
         active.sort_by_key(|(_, _, alarm)| (Reverse(alarm.priority), alarm.raised, alarm.offset));
-        let told = |(key, condition, alarm): (&Key, &Condition, condition::Alarm<'_>)| {
+        let told = |(key, condition, alarm): (&Key, &AlarmCondition, condition::Alarm<'_>)| {
             json!({
                 "offset": alarm.offset.to_string(),
                 "machine": machine_of(&key.0),
@@ -312,9 +312,9 @@ impl Model for Alarms {
     fn amendable(&self, of: Offset, action: Action) -> Amendable {
         let fate = self.state.conditions.values().find_map(|condition| condition.fate(of));
         match (fate, action) {
-            (_, Action::Label | Action::Note) | (Some(Fate::Last), _) => Amendable::Yes,
+            (_, Action::Label | Action::Note) | (Some(RaiseRelation::Last), _) => Amendable::Yes,
             (Some(_), Action::Shelve | Action::Unshelve) => Amendable::Yes,
-            (Some(Fate::Followed(by)), Action::Acknowledge) => Amendable::RaisedAgain(by),
+            (Some(RaiseRelation::Followed(by)), Action::Acknowledge) => Amendable::RaisedAgain(by),
             (None, _) => Amendable::Unknown,
         }
     }

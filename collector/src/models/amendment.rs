@@ -8,8 +8,8 @@ use afferent_protocol::event::{Body, Derived};
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::shares::{Kept, Kind, Shares, Size};
-use super::{Name, Order, Seen};
+use super::shares::{ClaimLimits, ClaimTable, NameEntry, Seriousness};
+use super::{LoggedEvent, Name, Order};
 pub use crate::kinds::AMENDMENT;
 use crate::limits::{MODEL_AMENDED_MAX, MODEL_AMENDMENTS_MAX, MODEL_TEXT_BYTES_MAX};
 
@@ -57,7 +57,7 @@ struct Document {
 /// The members of an amendment as posted, unchecked.
 #[derive(Debug, Deserialize)]
 pub struct Members {
-    of: Place,
+    of: RawOffset,
     /// The action.
     pub action: Action,
     /// The reason; may be empty.
@@ -75,7 +75,7 @@ pub struct Members {
 /// An offset, as text (which JSON carries whole) or as a number.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Place {
+enum RawOffset {
     Text(String),
     Number(u64),
 }
@@ -88,8 +88,8 @@ impl Members {
     /// The event that is amended; `None` when the value is not an offset.
     pub fn of(&self) -> Option<Offset> {
         match &self.of {
-            Place::Text(text) => text.parse().ok().map(Offset::new),
-            Place::Number(number) => Some(Offset::new(*number)),
+            RawOffset::Text(text) => text.parse().ok().map(Offset::new),
+            RawOffset::Number(number) => Some(Offset::new(*number)),
         }
     }
 
@@ -101,7 +101,7 @@ impl Members {
 
 impl Amendment {
     /// The amendment in an event. An unreadable amendment stays in the log and has no effect.
-    pub fn read(seen: &Seen<'_>) -> Option<Self> {
+    pub fn read(seen: &LoggedEvent<'_>) -> Option<Self> {
         let Body::Derived(Derived { kind: AMENDMENT, json }) = seen.event.body else { return None };
         let document: Document = serde_json::from_str(json).ok()?;
         let members = document.data.or(document.plain)?;
@@ -118,19 +118,19 @@ impl Amendment {
 
 /// How many events with labels or notes are kept. People act through one source, the collector, which has all the room
 /// that other sources do not use.
-const AMENDED: Size = Size { count_max: MODEL_AMENDED_MAX, of_one_max: MODEL_AMENDED_MAX };
+const AMENDED: ClaimLimits = ClaimLimits { count_max: MODEL_AMENDED_MAX, of_one_max: MODEL_AMENDED_MAX };
 
 /// The labels and notes of all events, whatever order they came in, and whether they came before their event or after
 /// it. If there are too many, the last ones of each source stay.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Amendments {
     /// By the offset of the event, sorted by their own order.
-    of: Shares<(), Vec<(Order, Words)>>,
+    of: ClaimTable<(), Vec<(Order, AmendmentText)>>,
 }
 
 /// The text of a label or note, and its author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Words {
+pub struct AmendmentText {
     /// A label gives the reason, a note adds text.
     pub is_label: bool,
     /// The text.
@@ -141,7 +141,7 @@ pub struct Words {
 
 impl Amendments {
     /// Adds a label or note; ignores other amendments and other events.
-    pub fn take(&mut self, seen: &Seen<'_>) {
+    pub fn take(&mut self, seen: &LoggedEvent<'_>) {
         let Some(amendment) = Amendment::read(seen) else { return };
         let (is_label, text) = match amendment.action {
             Action::Label => (true, amendment.reason),
@@ -150,19 +150,19 @@ impl Amendments {
         };
         let of = amendment.of.to_string();
         // Few events are amended: they get no number.
-        let taken = self.of.take(seen, Name { id: 0, text: &of }, Kind::Derived, AMENDED, drop);
+        let taken = self.of.take(seen, Name { id: 0, text: &of }, Seriousness::Derived, AMENDED, drop);
         let Some(all) = taken.and_then(|taken| taken.of_source) else { return };
         let order = seen.order();
         let Err(at) = all.binary_search_by_key(&order, |(order, _)| *order) else { return };
-        all.insert(at, (order, Words { is_label, text, by: amendment.by }));
+        all.insert(at, (order, AmendmentText { is_label, text, by: amendment.by }));
         if all.len() > MODEL_AMENDMENTS_MAX {
             all.remove(0);
         }
     }
 
-    fn of(&self, offset: u64) -> impl Iterator<Item = &(Order, Words)> {
+    fn of(&self, offset: u64) -> impl Iterator<Item = &(Order, AmendmentText)> {
         let kept = if self.of.is_empty() { None } else { self.of.get(&offset.to_string()) };
-        kept.into_iter().flat_map(Kept::of_sources).flatten()
+        kept.into_iter().flat_map(NameEntry::of_sources).flatten()
     }
 
     /// The latest label of the event at this offset.
@@ -177,8 +177,8 @@ impl Amendments {
     }
 
     /// All labels and notes of the events at these offsets, in their order.
-    pub fn words(&self, offsets: impl Iterator<Item = u64>) -> Vec<&Words> {
-        let mut all: Vec<&(Order, Words)> = offsets.flat_map(|offset| self.of(offset)).collect();
+    pub fn words(&self, offsets: impl Iterator<Item = u64>) -> Vec<&AmendmentText> {
+        let mut all: Vec<&(Order, AmendmentText)> = offsets.flat_map(|offset| self.of(offset)).collect();
         all.sort_by_key(|(order, _)| *order);
         all.into_iter().map(|(_, words)| words).collect()
     }
@@ -226,11 +226,11 @@ mod tests {
     fn who_labels_what_does_not_exist_leaves_room_for_the_labels_of_others() {
         use super::super::states::{States, StatesSettings};
         use super::super::testing::breakdown;
-        use super::super::testing::{Log, Told, at};
+        use super::super::testing::{Log, TestEvent, at};
         let label = |of: u64, reason| format!(r#"{{"of":"{of}","action":"label","reason":"{reason}","by":"b"}}"#);
         let made_up: Vec<String> = (0..MODEL_AMENDED_MAX as u64 + 100).map(|n| label(1 << 60 | n, "x")).collect();
         let real = label(0, "worn belt");
-        let told = |source, event| Told { source, epoch: 1, event, ingest: at(2) };
+        let told = |source, event| TestEvent { source, epoch: 1, event, ingest: at(2) };
         let events = std::iter::once(told("press-88", breakdown(1, "88-C", "E1", "")));
         let events = events.chain(made_up.iter().map(|text| told("stranger", derived("88-C", AMENDMENT, text))));
         let log = Log::from(events.chain([told("collector", derived("88-C", AMENDMENT, &real))]));

@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 use super::amendment::{AMENDMENT, Amendments};
 use super::episodes::{EpisodeSettings, Episodes};
 use super::report::{Report, SeverityName};
-use super::shares::{Kind, MACHINES, Size};
-use super::track::{Room, Track};
-use super::{Model, Seen, Shares, Shortage};
+use super::shares::{ClaimLimits, MACHINES, Seriousness};
+use super::track::{HistoryLimit, Track};
+use super::{ClaimTable, LoggedEvent, Model, Shortage};
 use crate::limits::MODEL_EPISODES_MAX;
 
 /// The settings of `breakdowns`.
@@ -39,7 +39,7 @@ impl Default for BreakdownsSettings {
 /// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BreakdownsState {
-    machines: Shares<Track<Episodes>>,
+    machines: ClaimTable<Track<Episodes>>,
     amendments: Amendments,
 }
 
@@ -49,8 +49,8 @@ pub struct Breakdowns {
     severity_min: SeverityName,
     settings: EpisodeSettings,
     state: BreakdownsState,
-    room: Room,
-    size: Size,
+    room: HistoryLimit,
+    size: ClaimLimits,
 }
 
 impl Breakdowns {
@@ -58,14 +58,20 @@ impl Breakdowns {
     pub fn new(settings: BreakdownsSettings) -> Self {
         let alarms_before_us = i64::from(settings.alarms_before_s) * 1_000_000;
         let (severity_min, settings) = (settings.severity_min, EpisodeSettings { alarms_before_us });
-        Self { severity_min, settings, state: BreakdownsState::default(), room: Room::default(), size: MACHINES }
+        Self {
+            severity_min,
+            settings,
+            state: BreakdownsState::default(),
+            room: HistoryLimit::default(),
+            size: MACHINES,
+        }
     }
 }
 
 #[cfg(test)]
 impl Breakdowns {
     /// The model with a different size.
-    pub(super) fn sized(mut self, size: Size) -> Self {
+    pub(super) fn sized(mut self, size: ClaimLimits) -> Self {
         self.size = size;
         self
     }
@@ -82,7 +88,7 @@ impl Model for Breakdowns {
         self.state = state;
     }
 
-    fn apply(&mut self, seen: &Seen<'_>) {
+    fn apply(&mut self, seen: &LoggedEvent<'_>) {
         if let Body::Sample(_) = seen.event.body {
             return;
         }
@@ -92,7 +98,7 @@ impl Model for Breakdowns {
             self.state.amendments.take(seen);
         }
         let Some(report) = Report::with_alarms(seen, self.severity_min) else { return };
-        let (kind, room) = (Kind::of(&seen.event.body), &mut self.room);
+        let (kind, room) = (Seriousness::of(&seen.event.body), &mut self.room);
         let taken = self.state.machines.take(seen, seen.machine, kind, self.size, |gone| room.release(&gone));
         let Some(taken) = taken else { return };
         self.room.keep(taken.value, &self.state.amendments, &self.settings, |track| {
@@ -102,7 +108,7 @@ impl Model for Breakdowns {
     }
 
     fn sort(&mut self, is_sorting: bool) {
-        self.room = if is_sorting { Room::Sorting(0) } else { Room::Usual };
+        self.room = if is_sorting { HistoryLimit::Sorting(0) } else { HistoryLimit::Usual };
         if !is_sorting {
             let (machines, amendments) = (&mut self.state.machines, &self.state.amendments);
             machines.values_mut().for_each(|track| track.settle(amendments, &self.settings));

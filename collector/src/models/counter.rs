@@ -12,15 +12,15 @@ use super::span::Span;
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub struct CounterValue {
     time: i64,
     value: f64,
 }
 
 /// The point before, and the difference to its predecessor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Before {
-    last: Point,
+pub struct PreviousValue {
+    last: CounterValue,
     time_step: i64,
 }
 
@@ -36,10 +36,10 @@ fn whole(value: f64) -> Option<i64> {
     is_whole.then_some(value as i64)
 }
 
-impl Pack for Point {
-    type Before = Before;
+impl Pack for CounterValue {
+    type Before = PreviousValue;
 
-    fn put(&self, before: &mut Before, to: &mut Vec<u8>) {
+    fn put(&self, before: &mut PreviousValue, to: &mut Vec<u8>) {
         let time_step = self.time.wrapping_sub(before.last.time);
         let is_same = self.value.to_bits() == before.last.value.to_bits();
         let step = whole(self.value).zip(whole(before.last.value)).map(|(value, last)| value - last);
@@ -54,10 +54,10 @@ impl Pack for Point {
             Some(step) => put_signed(step, to),
             None => to.extend_from_slice(&self.value.to_le_bytes()),
         }
-        *before = Before { last: *self, time_step };
+        *before = PreviousValue { last: *self, time_step };
     }
 
-    fn get(before: &mut Before, from: &mut &[u8]) -> Option<Self> {
+    fn get(before: &mut PreviousValue, from: &mut &[u8]) -> Option<Self> {
         let (flags, rest) = from.split_first()?;
         *from = rest;
         let time_step = match flags & SAME_TIME_STEP {
@@ -74,30 +74,30 @@ impl Pack for Point {
             f64::from_le_bytes(*value)
         };
         let point = Self { time: before.last.time.wrapping_add(time_step), value };
-        *before = Before { last: point, time_step };
+        *before = PreviousValue { last: point, time_step };
         Some(point)
     }
 }
 
 /// A counter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Counter {
-    points: Packed<Point>,
+pub struct CounterHistory {
+    points: Packed<CounterValue>,
     /// The growth before the kept values.
-    settled: Grown,
+    settled: Growth,
     /// The times of the first and the last value before the kept ones.
     settled_times: Option<(i64, i64)>,
 }
 
 /// The growth of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Grown {
+struct Growth {
     last: Option<f64>,
     sum: f64,
 }
 
-impl Grown {
-    fn take(&mut self, point: Point) {
+impl Growth {
+    fn take(&mut self, point: CounterValue) {
         match self.last {
             Some(last) if point.value >= last => self.sum += point.value - last,
             Some(_) => self.sum += point.value.max(0.0),
@@ -107,14 +107,14 @@ impl Grown {
     }
 }
 
-impl Counter {
+impl CounterHistory {
     /// Adds a value; returns whether it came in time.
     pub fn take(&mut self, time: Timestamp, value: f64) -> bool {
-        let point = Point { time: time.micros(), value };
+        let point = CounterValue { time: time.micros(), value };
         if self.settled_times.is_some_and(|(_, last)| point.time <= last) {
             return false;
         }
-        let larger = |known: Point, point: Point| if point.value > known.value { point } else { known };
+        let larger = |known: CounterValue, point: CounterValue| if point.value > known.value { point } else { known };
         self.points.insert(point, |left, right| left.time.cmp(&right.time), larger);
         true
     }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn grown(values: &[(i64, f64)]) -> f64 {
-        let mut counter = Counter::default();
+        let mut counter = CounterHistory::default();
         values.iter().for_each(|(time, value)| assert!(counter.take(Timestamp::clamped(*time), *value)));
         counter.grown(Span::default()).expect("all of it is known")
     }
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_was_settled_counts_and_what_comes_before_it_is_late() {
-        let mut counter = Counter::default();
+        let mut counter = CounterHistory::default();
         (0..1000).for_each(|n| _ = counter.take(Timestamp::clamped(n * 1000), n as f64));
         let before = (counter.grown(Span::default()), counter.bytes());
         counter.settle();
@@ -201,12 +201,12 @@ mod tests {
                 (any::<i64>(), prop_oneof![any::<f64>(), (-99_i32..99).prop_map(f64::from)]), 0..50,
             ),
         ) {
-            let points: Vec<Point> = points.into_iter().map(|(time, value)| Point { time, value }).collect();
-            let (mut bytes, mut before) = (Vec::new(), Before::default());
+            let points: Vec<_> = points.into_iter().map(|(time, value)| CounterValue { time, value }).collect();
+            let (mut bytes, mut before) = (Vec::new(), PreviousValue::default());
             points.iter().for_each(|point| point.put(&mut before, &mut bytes));
-            let (mut from, mut before) = (bytes.as_slice(), Before::default());
-            let read: Vec<Point> = std::iter::from_fn(|| Point::get(&mut before, &mut from)).collect();
-            let bits = |points: &[Point]| -> Vec<(i64, u64)> {
+            let (mut from, mut before) = (bytes.as_slice(), PreviousValue::default());
+            let read: Vec<CounterValue> = std::iter::from_fn(|| CounterValue::get(&mut before, &mut from)).collect();
+            let bits = |points: &[CounterValue]| -> Vec<(i64, u64)> {
                 points.iter().map(|point| (point.time, point.value.to_bits())).collect()
             };
             prop_assert_eq!(bits(&read), bits(&points));

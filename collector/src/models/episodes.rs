@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::amendment::Amendments;
-use super::heard::Heard;
+use super::heard::HeardTimes;
 use super::history::At;
 use super::report::{Kind, Report, SeverityName};
-use super::standing::{Standing, Took};
+use super::standing::{ReportEffects, Standing};
 use super::time;
-use super::track::{Around, Walk};
+use super::track::{ReportContext, ReportFold};
 use crate::limits::{
     MODEL_ALARMS_BYTES_MAX, MODEL_AMENDMENTS_MAX, MODEL_EPISODE_ALARMS_MAX, MODEL_OPEN_BYTES_MAX, MODEL_OVER_BYTES_MAX,
 };
@@ -111,10 +111,10 @@ pub struct Episodes {
     recent: Alarms,
 }
 
-impl Walk for Episodes {
+impl ReportFold for Episodes {
     type Settings = EpisodeSettings;
 
-    fn take(&mut self, at: At, report: &Report, around: &Around<'_, EpisodeSettings>) {
+    fn take(&mut self, at: At, report: &Report, around: &ReportContext<'_, EpisodeSettings>) {
         match report.kind {
             Kind::Raised(priority) => self.raise(at, priority, report),
             Kind::Cleared => {
@@ -128,11 +128,11 @@ impl Walk for Episodes {
         }
     }
 
-    fn pass(&mut self, _: Timestamp, _: &Heard) {}
+    fn pass(&mut self, _: Timestamp, _: &HeardTimes) {}
 }
 
 impl Episodes {
-    fn took(&mut self, at: At, report: &Report, took: &Took, around: &Around<'_, EpisodeSettings>) {
+    fn took(&mut self, at: At, report: &Report, took: &ReportEffects, around: &ReportContext<'_, EpisodeSettings>) {
         if took.begun {
             self.begin(at, report, around.settings);
         }

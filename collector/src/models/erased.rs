@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::amendment::Action;
 use super::span::Span;
-use super::{Amendable, Model, Seen, Shortage};
+use super::{Amendable, LoggedEvent, Model, Shortage};
 
 /// A saved state cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub struct StateError(String);
 /// A [`Model`] whose state's type is erased.
 pub trait AnyModel: Send {
     /// Applies events, in order.
-    fn apply_all(&mut self, seen: &[Seen<'_>]);
+    fn apply_all(&mut self, seen: &[LoggedEvent<'_>]);
     /// The state for readers.
     fn view(&self, at: Timestamp) -> Value;
     /// See [`Model::view_within`].
@@ -41,7 +41,7 @@ pub trait AnyModel: Send {
 }
 
 impl<M: Model> AnyModel for M {
-    fn apply_all(&mut self, seen: &[Seen<'_>]) {
+    fn apply_all(&mut self, seen: &[LoggedEvent<'_>]) {
         seen.iter().for_each(|seen| self.apply(seen));
     }
 

@@ -3,7 +3,7 @@
 use afferent_protocol::event::{Event, MachineState};
 use serde_json::{Value, json};
 
-use super::testing::{Log, Told, at, breakdown, recovery, sample, state};
+use super::testing::{Log, TestEvent, at, breakdown, recovery, sample, state};
 use super::{BuiltIn, time};
 use MachineState::{Executing, NotExecuting};
 
@@ -12,12 +12,12 @@ const EIGHT: i64 = 1_793_520_000;
 /// A clock that is decades ahead.
 const YEAR_2099: i64 = 4_070_908_800;
 
-fn told<'e>(event: Event<'e>, ingest_s: i64) -> Told<'e> {
-    Told { source: "press-88", epoch: 1, event, ingest: at(EIGHT + ingest_s) }
+fn told<'e>(event: Event<'e>, ingest_s: i64) -> TestEvent<'e> {
+    TestEvent { source: "press-88", epoch: 1, event, ingest: at(EIGHT + ingest_s) }
 }
 
 /// The three views of the machine 88-C and the breakdowns, of a log in this order of arrival.
-fn views(log: &[Told<'_>], now_s: i64) -> (Value, Value, Vec<Value>) {
+fn views(log: &[TestEvent<'_>], now_s: i64) -> (Value, Value, Vec<Value>) {
     let log = Log::from(log.iter().copied());
     let view = |name: &str| {
         let model = BuiltIn::new(name, toml::Table::new()).unwrap().build();

@@ -7,15 +7,15 @@ use afferent_protocol::batch::Header;
 use afferent_protocol::ids::{Offset, Timestamp};
 
 use super::order::corrected;
-use super::snapshot::{Mark, Snapshot};
-use super::{AnyModel, CountedFrom, ModelId, Names, Seen};
+use super::snapshot::{BatchMark, Snapshot};
+use super::{AnyModel, CountedFrom, LoggedEvent, ModelId, NameNumbers};
 use crate::limits::MODEL_CHUNK_EVENTS;
 use crate::log::events::{Entry, Item};
 use crate::log::records::Decoder;
 use crate::terms::Terms;
 
 /// A model in a fold.
-pub struct Member {
+pub struct FoldMember {
     /// Name and version of the model.
     pub id: ModelId,
     /// The model.
@@ -26,14 +26,14 @@ pub struct Member {
     pub counts_from: CountedFrom,
 }
 
-impl Member {
+impl FoldMember {
     /// A running member.
     pub fn new(id: ModelId, model: Box<dyn AnyModel>) -> Self {
         Self { id, model, failed: None, counts_from: CountedFrom::default() }
     }
 
     /// Passes events to the model. A model that panics is stopped; the others continue.
-    pub fn apply(&mut self, seen: &[Seen<'_>]) {
+    pub fn apply(&mut self, seen: &[LoggedEvent<'_>]) {
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
         if self.failed.is_some() {
             return;
@@ -50,7 +50,7 @@ impl Member {
     }
 }
 
-impl Member {
+impl FoldMember {
     /// See [`super::Model::sort`]. A panic stops the model, as with events.
     pub fn sort(&mut self, is_sorting: bool) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.model.sort(is_sorting)));
@@ -61,25 +61,25 @@ impl Member {
 }
 
 /// Takes the models, some events, and the head of their batch.
-pub(super) type EachChunk<'f> = dyn FnMut(&mut [Member], &[Seen<'_>], &Header) + 'f;
+pub(super) type EachChunk<'f> = dyn FnMut(&mut [FoldMember], &[LoggedEvent<'_>], &Header) + 'f;
 
 /// Several models at the same offset of the log.
 pub struct Fold {
     /// The models.
-    pub members: Vec<Member>,
+    pub members: Vec<FoldMember>,
     next: Offset,
     time: Timestamp,
-    mark: Option<Mark>,
+    mark: Option<BatchMark>,
     unreadable: u64,
-    names: Names,
+    names: NameNumbers,
     decoder: Decoder,
 }
 
 impl Fold {
     /// Models that have seen all events before `next`, the last of which was ingested at `time`.
-    pub fn new(mut members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
+    pub fn new(mut members: Vec<FoldMember>, next: Offset, time: Timestamp) -> Self {
         members.iter_mut().for_each(|member| member.counts_from = CountedFrom::at(next));
-        let (mark, names, decoder) = (None, Names::default(), Decoder::default());
+        let (mark, names, decoder) = (None, NameNumbers::default(), Decoder::default());
         Self { members, next, time, mark, unreadable: 0, names, decoder }
     }
 
@@ -90,14 +90,14 @@ impl Fold {
     }
 
     /// Models at the offset of a snapshot.
-    pub fn after(members: Vec<Member>, snapshot: &Snapshot) -> Self {
+    pub fn after(members: Vec<FoldMember>, snapshot: &Snapshot) -> Self {
         let mut fold = Self { mark: snapshot.mark, ..Self::new(members, snapshot.place.offset, snapshot.time) };
         fold.members.iter_mut().for_each(|member| member.counts_from = snapshot.counts_from);
         fold
     }
 
     /// The snapshot of a member: its state and what it has seen.
-    pub fn snapshot(&self, member: &Member, terms: &Terms) -> Snapshot {
+    pub fn snapshot(&self, member: &FoldMember, terms: &Terms) -> Snapshot {
         let (place, counts_from) = (terms.place(self.next), member.counts_from);
         Snapshot { place, time: self.time, mark: self.mark, counts_from, state: member.model.save() }
     }
@@ -118,12 +118,12 @@ impl Fold {
     }
 
     /// The model of this name.
-    pub fn member(&self, id: &ModelId) -> Option<&Member> {
+    pub fn member(&self, id: &ModelId) -> Option<&FoldMember> {
         self.members.iter().find(|member| member.id == *id)
     }
 
     /// Adds a model at the same offset, in place of one of the same name.
-    pub fn join(&mut self, member: Member) {
+    pub fn join(&mut self, member: FoldMember) {
         match self.members.iter_mut().find(|known| known.id == member.id) {
             Some(known) => *known = member,
             None => self.members.push(member),
@@ -140,7 +140,7 @@ impl Fold {
     /// Decodes the events of an entry as [`Fold::entry`] does, and passes them to `each` together with the models.
     pub(super) fn entry_through(&mut self, entry: &Entry<'_>, end: Offset, each: &mut EachChunk<'_>) -> Passage {
         let (members, mut passed) = (&mut self.members, self.next);
-        let part = Span { from: self.next, end };
+        let part = EntryPart { from: self.next, end };
         let is_whole = part.chunks(&mut self.names, &mut self.decoder, entry, &mut |seen| {
             passed = seen.last().map_or(passed, |seen| Offset::new(seen.offset.get() + 1));
             each(members, seen, entry.header());
@@ -151,7 +151,7 @@ impl Fold {
     }
 
     /// Passes events that a second fold at the same offset has decoded.
-    pub(super) fn chunk(&mut self, seen: &[Seen<'_>]) {
+    pub(super) fn chunk(&mut self, seen: &[LoggedEvent<'_>]) {
         let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
         assert!(first.offset >= self.next, "no event goes through a model twice");
         self.members.iter_mut().for_each(|member| member.apply(seen));
@@ -185,33 +185,33 @@ impl Fold {
         self.members.iter_mut().for_each(|member| member.counts_from.passed(entry.ingest(), entry_end, is_emptied));
         self.next = entry_end;
         self.time = entry.ingest();
-        self.mark = Some(Mark { first: entry.first(), crc: entry.header().crc });
+        self.mark = Some(BatchMark { first: entry.first(), crc: entry.header().crc });
     }
 }
 
 /// The wanted events of an entry.
 #[derive(Clone, Copy)]
-struct Span {
+struct EntryPart {
     from: Offset,
     end: Offset,
 }
 
 /// The result of passing an entry.
 pub(super) struct Passage {
-    part: Span,
+    part: EntryPart,
     /// The offset behind the last event that could be read.
     passed: Offset,
     is_whole: bool,
 }
 
-impl Span {
+impl EntryPart {
     /// Decodes the entry and passes its events in chunks of bounded size; returns whether all of them could be decoded.
     fn chunks(
         self,
-        names: &mut Names,
+        names: &mut NameNumbers,
         decoder: &mut Decoder,
         entry: &Entry<'_>,
-        each: &mut dyn FnMut(&[Seen<'_>]),
+        each: &mut dyn FnMut(&[LoggedEvent<'_>]),
     ) -> bool {
         if entry.end() <= self.from || entry.first() >= self.end {
             return true;
@@ -240,7 +240,7 @@ impl Span {
             let (sequence, event) = (event.record.sequence, event.record.event);
             let (machine, subject) = names.of(event.subject);
             let (time, correction) = corrected(event.time, batch, ingest, clock_offset_us);
-            chunk.push(Seen {
+            chunk.push(LoggedEvent {
                 offset,
                 ingest,
                 batch,

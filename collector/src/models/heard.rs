@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 /// Spans of time, sorted and disjoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heard {
+pub struct HeardTimes {
     spans: Vec<(i64, i64)>,
 }
 
-impl Heard {
+impl HeardTimes {
     /// Adds a report that holds for this period, in µs.
     pub fn word(&mut self, time: Timestamp, period_us: i64) {
         let from = time.micros();
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    fn parts(heard: &Heard, from: i64, until: i64) -> Vec<(bool, i64, i64)> {
+    fn parts(heard: &HeardTimes, from: i64, until: i64) -> Vec<(bool, i64, i64)> {
         let mut parts = Vec::new();
         heard.parts(Timestamp::clamped(from), Timestamp::clamped(until), &mut |is_heard, from, until| {
             parts.push((is_heard, from.micros(), until.micros()));
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_is_between_two_words_is_silent_once_the_first_does_not_hold_any_more() {
-        let mut heard = Heard::default();
+        let mut heard = HeardTimes::default();
         for time in [100, 5, 8, 12] {
             heard.word(Timestamp::clamped(time), 5);
         }
@@ -114,7 +114,7 @@ mod tests {
         fn it_is_the_union_in_whatever_order_words_come(
             words in proptest::collection::vec((0_i64..300, 1_i64..20), 0..40).prop_shuffle(),
         ) {
-            let mut heard = Heard::default();
+            let mut heard = HeardTimes::default();
             words.iter().for_each(|(time, period)| heard.word(Timestamp::clamped(*time), *period));
             let told = |at: i64| words.iter().any(|(time, period)| (*time..time + period).contains(&at));
             for at in 0..330 {

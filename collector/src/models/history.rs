@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Seen;
+use super::LoggedEvent;
 use super::order::Order;
 use super::packed::{Pack, Packed, get_number, get_signed, put_number, put_signed};
 use super::pool::Pool;
@@ -23,7 +23,7 @@ struct Lane {
 
 /// One report: its time, lane and content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct ReportEntry {
     time: i64,
     lane: u32,
     what: u32,
@@ -33,8 +33,8 @@ pub struct Entry {
 
 /// The entry before, and its distance to its predecessor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Before {
-    last: Entry,
+pub struct PreviousReport {
+    last: ReportEntry,
     time_step: i64,
     offset_step: i64,
 }
@@ -45,22 +45,22 @@ const SAME_WHAT: u8 = 1 << 2;
 const NEXT_SEQUENCE: u8 = 1 << 3;
 const SAME_OFFSET_STEP: u8 = 1 << 4;
 
-impl Before {
-    fn steps(&self, entry: &Entry) -> (i64, i64) {
+impl PreviousReport {
+    fn steps(&self, entry: &ReportEntry) -> (i64, i64) {
         let offset_step = entry.offset.wrapping_sub(self.last.offset).cast_signed();
         (entry.time.wrapping_sub(self.last.time), offset_step)
     }
 
-    fn pass(&mut self, entry: Entry) {
+    fn pass(&mut self, entry: ReportEntry) {
         (self.time_step, self.offset_step) = self.steps(&entry);
         self.last = entry;
     }
 }
 
-impl Pack for Entry {
-    type Before = Before;
+impl Pack for ReportEntry {
+    type Before = PreviousReport;
 
-    fn put(&self, before: &mut Before, to: &mut Vec<u8>) {
+    fn put(&self, before: &mut PreviousReport, to: &mut Vec<u8>) {
         let (time_step, offset_step) = before.steps(self);
         let sequence_step = self.sequence.wrapping_sub(before.last.sequence).cast_signed();
         let flags = [
@@ -90,7 +90,7 @@ impl Pack for Entry {
         before.pass(*self);
     }
 
-    fn get(before: &mut Before, from: &mut &[u8]) -> Option<Self> {
+    fn get(before: &mut PreviousReport, from: &mut &[u8]) -> Option<Self> {
         let (flags, rest) = from.split_first()?;
         *from = rest;
         let last = before.last;
@@ -125,24 +125,24 @@ pub struct At {
 
 /// The reports of one machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct History {
-    entries: Packed<Entry>,
+pub struct ReportHistory {
+    entries: Packed<ReportEntry>,
     lanes: Pool<Lane>,
     whats: Pool<Report>,
     /// Bytes of lanes and reports.
     bytes: usize,
 }
 
-impl History {
+impl ReportHistory {
     /// Adds a report. A report that is already there changes nothing.
-    pub fn insert(&mut self, seen: &Seen<'_>, report: Report) {
+    pub fn insert(&mut self, seen: &LoggedEvent<'_>, report: Report) {
         let lane = Lane { source: seen.batch.source, stream: seen.batch.stream, epoch: seen.batch.epoch };
         let (bytes, (what, is_new)) = (report.bytes(), self.whats.hold(report));
         self.bytes += if is_new { bytes } else { 0 };
         let (lane, is_new) = self.lanes.hold(lane);
         self.bytes += if is_new { size_of::<Lane>() } else { 0 };
         let (time, sequence, offset) = (seen.time.micros(), seen.sequence.get(), seen.offset.get());
-        let entry = Entry { time, lane, what, sequence, offset };
+        let entry = ReportEntry { time, lane, what, sequence, offset };
         let lanes = &self.lanes;
         if !self.entries.insert(entry, |left, right| compare(lanes, left, right), |known, _| known) {
             self.release(entry);
@@ -176,7 +176,7 @@ impl History {
         self.let_go(&taken, take);
     }
 
-    fn let_go(&mut self, taken: &[Entry], mut take: impl FnMut(At, &Report)) -> Option<Order> {
+    fn let_go(&mut self, taken: &[ReportEntry], mut take: impl FnMut(At, &Report)) -> Option<Order> {
         let last = taken.last().map(|entry| self.order(entry));
         for entry in taken {
             take(at(entry), self.whats.get(entry.what));
@@ -185,7 +185,7 @@ impl History {
         last
     }
 
-    fn order(&self, entry: &Entry) -> Order {
+    fn order(&self, entry: &ReportEntry) -> Order {
         let lane = self.lanes.get(entry.lane);
         Order {
             time: Timestamp::clamped(entry.time),
@@ -197,7 +197,7 @@ impl History {
         }
     }
 
-    fn release(&mut self, entry: Entry) {
+    fn release(&mut self, entry: ReportEntry) {
         if let Some(report) = self.whats.release(entry.what) {
             self.bytes -= report.bytes();
         }
@@ -207,11 +207,11 @@ impl History {
     }
 }
 
-fn at(entry: &Entry) -> At {
+fn at(entry: &ReportEntry) -> At {
     At { time: Timestamp::clamped(entry.time), offset: entry.offset }
 }
 
-fn compare(lanes: &Pool<Lane>, left: &Entry, right: &Entry) -> Ordering {
+fn compare(lanes: &Pool<Lane>, left: &ReportEntry, right: &ReportEntry) -> Ordering {
     let by_lane = || {
         if left.lane == right.lane {
             return Ordering::Equal;
@@ -239,11 +239,11 @@ mod tests {
     #[test]
     fn a_report_that_is_repeated_on_time_takes_a_byte() {
         let history = seen_one(&state(0, "88-C", MachineState::Executing), |seen| {
-            let mut history = History::default();
+            let mut history = ReportHistory::default();
             for number in 0..3600_u64 {
                 let time = Timestamp::clamped(1_700_000_000_000_000 + number.cast_signed() * 1_000_000);
                 let (sequence, offset) = (Sequence::new(number), Offset::new(20 * number));
-                history.insert(&Seen { time, sequence, offset, ..*seen }, executing());
+                history.insert(&LoggedEvent { time, sequence, offset, ..*seen }, executing());
             }
             history
         });
@@ -257,12 +257,12 @@ mod tests {
                 (any::<i64>(), 0_u32..9, 0_u32..9, any::<u64>(), any::<u64>()), 0..50,
             ),
         ) {
-            let of = |(time, lane, what, sequence, offset)| Entry { time, lane, what, sequence, offset };
-            let entries: Vec<Entry> = entries.into_iter().map(of).collect();
-            let (mut bytes, mut before) = (Vec::new(), Before::default());
+            let of = |(time, lane, what, sequence, offset)| ReportEntry { time, lane, what, sequence, offset };
+            let entries: Vec<ReportEntry> = entries.into_iter().map(of).collect();
+            let (mut bytes, mut before) = (Vec::new(), PreviousReport::default());
             entries.iter().for_each(|entry| entry.put(&mut before, &mut bytes));
-            let (mut from, mut before) = (bytes.as_slice(), Before::default());
-            let read: Vec<Entry> = std::iter::from_fn(|| Entry::get(&mut before, &mut from)).collect();
+            let (mut from, mut before) = (bytes.as_slice(), PreviousReport::default());
+            let read: Vec<ReportEntry> = std::iter::from_fn(|| ReportEntry::get(&mut before, &mut from)).collect();
             prop_assert_eq!(read, entries);
         }
     }

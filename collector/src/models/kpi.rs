@@ -66,16 +66,16 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use self::counters::{Counters, Counts, Quantities};
+use self::counters::{CountedQuantity, MachineCounters, Quantities};
 use self::covered::Covered;
-use super::machines::{Following, Machine, Machines};
+use super::machines::{Following, MachineEntry, Machines};
 use super::report::{Condition, Kind, Report, SeverityName};
 use super::shares::MACHINES;
 use super::silence::{Pattern, Silence, SilenceSettings};
 use super::span::Span;
 use super::timeline::{Purpose, Sums, Timeline};
-use super::track::Room;
-use super::{Model, Seen, Shortage, time};
+use super::track::HistoryLimit;
+use super::{LoggedEvent, Model, Shortage, time};
 
 /// The settings of `kpi`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,12 +115,12 @@ impl Default for KpiSettings {
 }
 
 /// Folds the reports of a machine before a time, or all.
-type Walk<'w> = dyn Fn(Option<Timestamp>) -> Timeline + 'w;
+type FoldBefore<'w> = dyn Fn(Option<Timestamp>) -> Timeline + 'w;
 
 /// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KpiState {
-    machines: Machines<Counters>,
+    machines: Machines<MachineCounters>,
 }
 
 /// The model.
@@ -136,11 +136,16 @@ impl Kpi {
     pub fn new(settings: KpiSettings) -> Self {
         let KpiSettings { no_data_s, no_data_s_of, on_change, .. } = settings.clone();
         let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
-        let following = Following { silence, purpose: Purpose::Sums, room: Room::default(), size: MACHINES };
+        let following = Following { silence, purpose: Purpose::Sums, room: HistoryLimit::default(), size: MACHINES };
         Self { settings, following, state: KpiState::default() }
     }
 
-    fn machine_view(&self, machine: &Machine<Counters>, span: Span, walk: &Walk<'_>) -> Map<String, Value> {
+    fn machine_view(
+        &self,
+        machine: &MachineEntry<MachineCounters>,
+        span: Span,
+        walk: &FoldBefore<'_>,
+    ) -> Map<String, Value> {
         let (track, counters) = (&machine.track, &machine.beside);
         let Covered { sums, begins_late, ends_early, quantities } = Covered::of(track, span, walk);
         let (from, until) = sums.map(|(from, until, _)| (time(from), time(until))).unzip();
@@ -186,7 +191,7 @@ impl Kpi {
 }
 
 /// Which count an event adds to, and how many.
-fn counted(seen: &Seen<'_>, settings: &KpiSettings) -> Option<(Counts, f64)> {
+fn counted(seen: &LoggedEvent<'_>, settings: &KpiSettings) -> Option<(CountedQuantity, f64)> {
     let Body::Sample(sample) = seen.event.body else { return None };
     let value = match sample.value {
         Measured::Float(value) => value,
@@ -195,8 +200,8 @@ fn counted(seen: &Seen<'_>, settings: &KpiSettings) -> Option<(Counts, f64)> {
     };
     let level = seen.subject.text.rsplit('/').next().unwrap_or_default();
     match level {
-        _ if level == settings.produced => Some((Counts::Produced, value)),
-        _ if level == settings.good => Some((Counts::Good, value)),
+        _ if level == settings.produced => Some((CountedQuantity::Produced, value)),
+        _ if level == settings.good => Some((CountedQuantity::Good, value)),
         _ => None,
     }
 }
@@ -208,7 +213,7 @@ fn ratio(part: f64, whole: f64) -> Option<f64> {
 #[cfg(test)]
 impl Kpi {
     /// The model with a different size.
-    pub(super) fn sized(mut self, size: super::shares::Size) -> Self {
+    pub(super) fn sized(mut self, size: super::shares::ClaimLimits) -> Self {
         self.following.size = size;
         self
     }
@@ -225,13 +230,13 @@ impl Model for Kpi {
         self.state = state;
     }
 
-    fn apply(&mut self, seen: &Seen<'_>) {
+    fn apply(&mut self, seen: &LoggedEvent<'_>) {
         let settings = &self.settings;
         let is_failure = |report: &Report| {
             let is_broken = matches!(report.kind, Kind::Broken(_));
             !is_broken || settings.not_failures.iter().all(|code| **code != *report.code)
         };
-        let read = |seen: &Seen<'_>| {
+        let read = |seen: &LoggedEvent<'_>| {
             // The texts are not needed here.
             let report = Report::of_state(seen, settings.severity_min).filter(is_failure)?;
             Some(report.without_words())
@@ -239,7 +244,7 @@ impl Model for Kpi {
         let Some(counters) = self.state.machines.apply(seen, &mut self.following, read) else { return };
         let Some((counts, value)) = counted(seen, settings) else { return };
         counters.take(seen, counts, value);
-        if !matches!(self.following.room, Room::Sorting(_)) {
+        if !matches!(self.following.room, HistoryLimit::Sorting(_)) {
             counters.settle();
         }
     }
@@ -247,7 +252,7 @@ impl Model for Kpi {
     fn sort(&mut self, is_sorting: bool) {
         self.state.machines.sort(is_sorting, &mut self.following);
         if !is_sorting {
-            self.state.machines.beside_mut().for_each(Counters::settle);
+            self.state.machines.beside_mut().for_each(MachineCounters::settle);
         }
     }
 
@@ -256,7 +261,8 @@ impl Model for Kpi {
     }
 
     fn view_within(&self, at: Timestamp, span: Span) -> Value {
-        let view = |machine: &Machine<Counters>, walk: &Walk<'_>| self.machine_view(machine, span, walk);
+        let view =
+            |machine: &MachineEntry<MachineCounters>, walk: &FoldBefore<'_>| self.machine_view(machine, span, walk);
         let mut view = self.state.machines.view(at, &self.following, view);
         if !span.is_all() {
             view.insert("span".into(), json!({ "from": span.from.map(time), "until": span.until.map(time) }));

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::amendment::shortened;
-use super::shares::{Kept as Place, Kind, Size};
-use super::{Correction, Model, Order, Seen, Shares, Shortage, time};
+use super::shares::{ClaimLimits, NameEntry as Place, Seriousness};
+use super::{ClaimTable, Correction, LoggedEvent, Model, Order, Shortage, time};
 use crate::limits::{MODEL_SUBJECTS_MAX, MODEL_SUBJECTS_OF_ONE_MAX};
 use crate::whole;
 
 /// Number of subjects that are kept.
-const SUBJECTS: Size = Size { count_max: MODEL_SUBJECTS_MAX, of_one_max: MODEL_SUBJECTS_OF_ONE_MAX };
+const SUBJECTS: ClaimLimits = ClaimLimits { count_max: MODEL_SUBJECTS_MAX, of_one_max: MODEL_SUBJECTS_OF_ONE_MAX };
 
 /// The settings of `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub struct LastSettings {
 
 /// A kept value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Kept {
+enum StoredValue {
     Float(f64),
     Integer(i64),
     Bool(bool),
@@ -37,8 +37,8 @@ enum Kept {
 
 /// The last value of a subject, of one source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Entry {
-    value: Kept,
+struct LastValue {
+    value: StoredValue,
     unit: String,
     quality: Quality,
     /// `None` before the first value.
@@ -46,9 +46,9 @@ struct Entry {
     is_corrected: bool,
 }
 
-impl Default for Entry {
+impl Default for LastValue {
     fn default() -> Self {
-        let (value, unit, quality) = (Kept::Integer(0), String::new(), Quality::Bad);
+        let (value, unit, quality) = (StoredValue::Integer(0), String::new(), Quality::Bad);
         Self { value, unit, quality, at: None, is_corrected: false }
     }
 }
@@ -56,7 +56,7 @@ impl Default for Entry {
 /// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LastState {
-    subjects: Shares<(), Entry>,
+    subjects: ClaimTable<(), LastValue>,
 }
 
 /// The model.
@@ -64,7 +64,7 @@ pub struct LastState {
 pub struct Last {
     settings: LastSettings,
     state: LastState,
-    size: Size,
+    size: ClaimLimits,
 }
 
 impl Last {
@@ -77,14 +77,14 @@ impl Last {
 #[cfg(test)]
 impl Last {
     /// The model with a different size.
-    pub(super) fn sized(mut self, size: Size) -> Self {
+    pub(super) fn sized(mut self, size: ClaimLimits) -> Self {
         self.size = size;
         self
     }
 }
 
 /// The latest value that any source reported.
-fn latest(subject: &Place<(), Entry>) -> Option<&Entry> {
+fn latest(subject: &Place<(), LastValue>) -> Option<&LastValue> {
     subject.of_sources().max_by_key(|entry| entry.at)
 }
 
@@ -99,12 +99,12 @@ impl Model for Last {
         self.state = state;
     }
 
-    fn apply(&mut self, seen: &Seen<'_>) {
+    fn apply(&mut self, seen: &LoggedEvent<'_>) {
         let Body::Sample(sample) = seen.event.body else { return };
         if self.settings.only_usable && sample.quality == Quality::Bad {
             return;
         }
-        let taken = self.state.subjects.take(seen, seen.subject, Kind::Measured, self.size, drop);
+        let taken = self.state.subjects.take(seen, seen.subject, Seriousness::Measured, self.size, drop);
         let Some(entry) = taken.and_then(|taken| taken.of_source) else { return };
         let order = seen.order();
         if entry.at.is_some_and(|at| order < at) {
@@ -112,10 +112,10 @@ impl Model for Last {
         }
         entry.at = Some(order);
         entry.value = match sample.value {
-            Measured::Float(value) => Kept::Float(value),
-            Measured::Integer(value) => Kept::Integer(value),
-            Measured::Bool(value) => Kept::Bool(value),
-            Measured::Text(value) => Kept::Text(shortened(value)),
+            Measured::Float(value) => StoredValue::Float(value),
+            Measured::Integer(value) => StoredValue::Integer(value),
+            Measured::Bool(value) => StoredValue::Bool(value),
+            Measured::Text(value) => StoredValue::Text(shortened(value)),
         };
         if entry.unit != sample.unit {
             sample.unit.clone_into(&mut entry.unit);
@@ -129,10 +129,10 @@ impl Model for Last {
             .filter_map(|subject| Some((subject.name(), latest(subject)?)))
             .map(|(subject, entry)| {
                 let value = match &entry.value {
-                    Kept::Float(value) => json!(value),
-                    Kept::Integer(value) => whole::value(*value),
-                    Kept::Bool(value) => json!(value),
-                    Kept::Text(value) => json!(value),
+                    StoredValue::Float(value) => json!(value),
+                    StoredValue::Integer(value) => whole::value(*value),
+                    StoredValue::Bool(value) => json!(value),
+                    StoredValue::Text(value) => json!(value),
                 };
                 let quality = match entry.quality {
                     Quality::Good => "good",
@@ -145,7 +145,7 @@ impl Model for Last {
                     "value": value, "unit": entry.unit, "quality": quality,
                     "time": told_at, "corrected": corrected, "offset": offset,
                 });
-                if matches!(entry.value, Kept::Integer(value) if !whole::is_exact(value)) {
+                if matches!(entry.value, StoredValue::Integer(value) if !whole::is_exact(value)) {
                     told["valuetype"] = "integer".into();
                 }
                 (subject.to_owned(), told)
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn last_values_are_a_function_of_the_set_of_samples() {
         use super::super::AnyModel;
-        use super::super::permuted::{Entry, Numbers, heads, pass, second};
+        use super::super::permuted::{EventHead, Numbers, heads, pass, second};
         use std::collections::BTreeMap;
 
         const SUBJECTS: [&str; 3] = ["88-C/x", "88-C/y", "77-A/x"];
@@ -199,13 +199,13 @@ mod tests {
                 let (time, ingest) = (second(numbers.below(8)), second(numbers.below(20)));
                 let sequence = sequences[source];
                 sequences[source] += 1;
-                Entry { number, source, sequence, time, ingest, subject: SUBJECTS[numbers.below(3)], of: None }
+                EventHead { number, source, sequence, time, ingest, subject: SUBJECTS[numbers.below(3)], of: None }
             };
-            let mut arrival: Vec<Entry> = (0..45).map(&mut entry).collect();
+            let mut arrival: Vec<EventHead> = (0..45).map(&mut entry).collect();
             let mut sorted = arrival.clone();
             sorted.sort_by_key(|entry| (entry.time, SOURCES[entry.source], entry.sequence));
             // The last event of each subject, in this order.
-            let told = |all: &[Entry]| -> BTreeMap<&str, usize> {
+            let told = |all: &[EventHead]| -> BTreeMap<&str, usize> {
                 all.iter().map(|entry| (entry.subject, entry.number)).collect()
             };
             for _ in 0..3 {

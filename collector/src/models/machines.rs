@@ -8,23 +8,23 @@ use serde_json::{Map, Value};
 use super::amendment::{AMENDMENT, Amendments};
 use super::below_source::below_source;
 use super::report::Report;
-use super::shares::{Kept, Kind, Shares, Size};
+use super::shares::{ClaimLimits, ClaimTable, NameEntry, Seriousness};
 use super::silence::{Heartbeats, Silence};
 use super::timeline::{Purpose, Timeline};
-use super::track::{Room, Track};
-use super::{Seen, Shortage};
+use super::track::{HistoryLimit, Track};
+use super::{LoggedEvent, Shortage};
 
 /// The state of all machines; an `X` of each of them beside its states.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Machines<X> {
-    machines: Shares<Machine<X>>,
+    machines: ClaimTable<MachineEntry<X>>,
     heartbeats: Heartbeats,
     amendments: Amendments,
 }
 
 /// The state of a machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Machine<X> {
+pub struct MachineEntry<X> {
     /// Its states.
     pub track: Track<Timeline>,
     /// The model's other state of the machine.
@@ -39,18 +39,18 @@ pub struct Following {
     /// The model's use of the states.
     pub purpose: Purpose,
     /// How much is kept of each machine.
-    pub room: Room,
+    pub room: HistoryLimit,
     /// How many machines are kept.
-    pub size: Size,
+    pub size: ClaimLimits,
 }
 
 impl<X: Default> Machines<X> {
     /// Applies an event; returns the machine that it is about. `read` makes a report of it.
     pub fn apply(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &LoggedEvent<'_>,
         following: &mut Following,
-        read: impl FnOnce(&Seen<'_>) -> Option<Report>,
+        read: impl FnOnce(&LoggedEvent<'_>) -> Option<Report>,
     ) -> Option<&mut X> {
         let Following { silence, purpose, room, size } = following;
         match seen.event.body {
@@ -59,8 +59,8 @@ impl<X: Default> Machines<X> {
                 self.amendments.take(seen);
             }
             _ if tells_of_a_machine(seen) => {
-                let gone = |gone: Machine<X>| room.release(&gone.track);
-                let taken = self.machines.take(seen, seen.machine, Kind::of(&seen.event.body), *size, gone)?;
+                let gone = |gone: MachineEntry<X>| room.release(&gone.track);
+                let taken = self.machines.take(seen, seen.machine, Seriousness::of(&seen.event.body), *size, gone)?;
                 let (machine, is_new_claim) = (taken.value, taken.is_new_claim);
                 let period_us = silence.period_us(seen.subject.text);
                 room.keep(&mut machine.track, &self.amendments, purpose, |track| {
@@ -82,7 +82,7 @@ impl<X: Default> Machines<X> {
         None
     }
 
-    fn beat(&mut self, seen: &Seen<'_>, following: &mut Following) {
+    fn beat(&mut self, seen: &LoggedEvent<'_>, following: &mut Following) {
         let Following { silence, purpose, room, .. } = following;
         if !self.heartbeats.beat(seen, silence) {
             return;
@@ -97,7 +97,7 @@ impl<X: Default> Machines<X> {
 
     /// See [`super::Model::sort`].
     pub fn sort(&mut self, is_sorting: bool, following: &mut Following) {
-        following.room = if is_sorting { Room::Sorting(0) } else { Room::Usual };
+        following.room = if is_sorting { HistoryLimit::Sorting(0) } else { HistoryLimit::Usual };
         if !is_sorting {
             let (machines, amendments) = (&mut self.machines, &self.amendments);
             machines.values_mut().for_each(|machine| machine.track.settle(amendments, &following.purpose));
@@ -119,9 +119,9 @@ impl<X: Default> Machines<X> {
         &self,
         at: Timestamp,
         following: &Following,
-        view: impl Fn(&Machine<X>, &dyn Fn(Option<Timestamp>) -> Timeline) -> Map<String, Value>,
+        view: impl Fn(&MachineEntry<X>, &dyn Fn(Option<Timestamp>) -> Timeline) -> Map<String, Value>,
     ) -> Map<String, Value> {
-        let of_machine = |kept: &Kept<Machine<X>>| {
+        let of_machine = |kept: &NameEntry<MachineEntry<X>>| {
             let track = &kept.value.track;
             let walk = |end| track.walked(end, &self.amendments, &following.purpose);
             let mut machine = view(&kept.value, &walk);
@@ -142,7 +142,7 @@ impl<X: Default> Machines<X> {
 }
 
 /// Whether an event is about a machine, and not about the transport of events.
-fn tells_of_a_machine(seen: &Seen<'_>) -> bool {
+fn tells_of_a_machine(seen: &LoggedEvent<'_>) -> bool {
     match seen.event.body {
         Body::Sample(_) | Body::Alarm(_) => !is_of_host(seen, &OF_HOST),
         Body::Breakdown(Breakdown { code, .. }) | Body::Recovery(Recovery { code, .. }) => {
@@ -170,7 +170,7 @@ const OF_HOST: [(&str, usize); 9] = [
 const UNIT_CODE: &str = "unit-failed";
 
 /// Whether an event is about the agent's computer: it is not a report of the machine, though both have one name.
-fn is_of_host(seen: &Seen<'_>, known: &[(&str, usize)]) -> bool {
+fn is_of_host(seen: &LoggedEvent<'_>, known: &[(&str, usize)]) -> bool {
     let Some(rest) = below_source(seen) else { return false };
     let first = rest.split('/').next().unwrap_or_default();
     known.iter().any(|(level, levels)| *level == first && rest.split('/').count() == *levels)

@@ -4,8 +4,8 @@
 //! can be dropped and rebuilt, requested as of any offset, corrected by a new version beside it, and computed from a
 //! log with assumed changes ([`what_if`]). The modules, in the order in which an event passes them:
 //!
-//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its order among others; [`Names`]: its
-//!   machine and subject as numbers; [`Shares`]: a bounded table of a model, shared among sources; [`not_shown`]:
+//! - [`LoggedEvent`]: an event as models get it; [`order`]: its corrected time and its order among others;
+//!   [`NameNumbers`]: its machine and subject as numbers; [`ClaimTable`]: a bounded table of a model, shared among sources; [`not_shown`]:
 //!   events without room
 //! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: the first offset of each of
 //!   them
@@ -69,12 +69,12 @@ use serde_json::Value;
 pub use counted_from::{CountedFrom, CountedFromView};
 pub use definition::{BuiltIn, Definition, DefinitionError, with_built_ins};
 pub use erased::{AnyModel, StateError};
-pub use fold::{Fold, Member};
+pub use fold::{Fold, FoldMember};
 pub use id::{ModelId, ModelIdError};
-pub use names::{Name, Names};
+pub use names::{Name, NameNumbers};
 pub use not_shown::Shortage;
 pub use order::{Correction, Order};
-pub use shares::Shares;
+pub use shares::ClaimTable;
 
 use self::amendment::Action;
 use self::span::Span;
@@ -82,7 +82,7 @@ use crate::cloud_event::put_rfc3339;
 
 /// An event as models get it.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'e> {
+pub struct LoggedEvent<'e> {
     /// Its offset in the log.
     pub offset: Offset,
     /// Ingest time.
@@ -106,7 +106,7 @@ pub struct Seen<'e> {
     pub correction: Correction,
 }
 
-impl<'e> Seen<'e> {
+impl<'e> LoggedEvent<'e> {
     /// Its order among all events.
     pub fn order(&self) -> Order {
         let Header { source, stream, epoch, .. } = *self.batch;
@@ -134,7 +134,7 @@ pub trait Model: Clone + Send + 'static {
     fn restore(&mut self, state: Self::State);
 
     /// Applies one event.
-    fn apply(&mut self, seen: &Seen<'_>);
+    fn apply(&mut self, seen: &LoggedEvent<'_>);
 
     /// Starts or stops keeping what the model needs to sort in events of any time, as when it is rebuilt from a log.
     /// Stopping drops what is beyond the horizon.

@@ -7,7 +7,7 @@ use afferent_protocol::ids::Subject;
 use super::machine_of;
 use crate::limits::MODEL_NAMES_MAX;
 
-/// A name, and a number that is most likely its own: a hint for [`super::Shares`], which checks it.
+/// A name, and a number that is most likely its own: a hint for [`super::ClaimTable`], which checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a> {
     /// The hint.
@@ -18,13 +18,13 @@ pub struct Name<'a> {
 
 /// Gives numbers to names.
 #[derive(Debug, Default)]
-pub struct Names {
+pub struct NameNumbers {
     ids: HashMap<Box<str>, u32>,
     /// For the current batch: the address of a subject's text, and its numbers. Sorted by address.
     batch: Vec<(usize, u32, u32)>,
 }
 
-impl Names {
+impl NameNumbers {
     /// The number of a name. When there are too many, all get new numbers, which costs their tables a search.
     pub fn id(&mut self, text: &str) -> u32 {
         if let Some(id) = self.ids.get(text) {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_name_keeps_its_number_and_a_subject_has_its_machines() {
-        let mut names = Names::default();
+        let mut names = NameNumbers::default();
         let subject = Subject::new("88-C/spindle").unwrap();
         names.begin_batch(&[subject]);
         let (machine, whole) = names.of(subject);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn however_many_names_come_memory_is_bounded() {
-        let mut names = Names::default();
+        let mut names = NameNumbers::default();
         for number in 0..=MODEL_NAMES_MAX {
             names.id(&number.to_string());
         }

@@ -13,7 +13,7 @@ use crate::limits::{MODEL_NOT_SHOWN_NAMED_MAX, MODEL_NOT_SHOWN_RECENT_US, MODEL_
 /// that came last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotShown {
-    of: BTreeMap<SourceId, Hidden>,
+    of: BTreeMap<SourceId, HiddenCount>,
     events: u64,
     gave_way: u64,
     /// Ingest time of the last event without room.
@@ -22,7 +22,7 @@ pub struct NotShown {
 
 /// The events of one source without room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Hidden {
+struct HiddenCount {
     events: u64,
     gave_way: u64,
     last: Timestamp,
@@ -56,7 +56,7 @@ impl NotShown {
         self.of(source, ingest).gave_way += 1;
     }
 
-    fn of(&mut self, source: SourceId, ingest: Timestamp) -> &mut Hidden {
+    fn of(&mut self, source: SourceId, ingest: Timestamp) -> &mut HiddenCount {
         self.last = self.last.max(Some(ingest));
         if !self.of.contains_key(&source) && self.of.len() >= MODEL_NOT_SHOWN_SOURCES_MAX {
             let oldest = self.of.iter().min_by_key(|(source, hidden)| (hidden.last, **source));
@@ -79,7 +79,7 @@ impl NotShown {
     }
 
     /// The sources without room, those with the largest loss first; `kept` returns how many of their things are kept.
-    fn sources(&self, kept: impl Fn(SourceId) -> usize) -> Vec<(SourceId, Hidden, usize)> {
+    fn sources(&self, kept: impl Fn(SourceId) -> usize) -> Vec<(SourceId, HiddenCount, usize)> {
         let mut all: Vec<_> = self.of.iter().map(|(source, hidden)| (*source, *hidden, kept(*source))).collect();
         all.sort_by_key(|(source, hidden, _)| (std::cmp::Reverse(hidden.events + hidden.gave_way), *source));
         all

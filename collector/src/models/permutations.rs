@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use super::amendment::AMENDMENT;
-use super::testing::{Log, Told, alarm, at, breakdown, cleared, derived, recovery, sample, state};
+use super::testing::{Log, TestEvent, alarm, at, breakdown, cleared, derived, recovery, sample, state};
 use super::{BuiltIn, machine_of, time};
 
 const CASES: u32 = 2000;
@@ -155,7 +155,7 @@ impl Case {
 
     fn log(&self) -> Log {
         let amendments: Vec<String> = self.events.iter().map(Plain::amendment).collect();
-        Log::from(self.events.iter().zip(&amendments).zip(0..).map(|((event, amendment), offset)| Told {
+        Log::from(self.events.iter().zip(&amendments).zip(0..).map(|((event, amendment), offset)| TestEvent {
             source: SOURCES[event.source],
             epoch: event.epoch,
             event: event.event(amendment),
@@ -496,7 +496,7 @@ fn a_model_is_a_function_of_the_set_of_its_events() {
 #[test]
 fn what_leaves_the_horizon_counts_as_before() {
     let texts: Vec<String> = (0..1500).map(|number| format!("{number}")).collect();
-    let events: Vec<Told<'_>> = (0..)
+    let events: Vec<TestEvent<'_>> = (0..)
         .zip(&texts)
         .map(|(number, text): (i64, &String)| {
             let second = BEGIN + number * 20;
@@ -507,7 +507,7 @@ fn what_leaves_the_horizon_counts_as_before() {
                 3 => recovery(second, "88-C/belt", ""),
                 _ => sample(second, "88-C/st1/produced", number as f64),
             };
-            Told { source: SOURCES[0], epoch: 1, event, ingest: Timestamp::clamped((BEGIN + 40_000) * 1_000_000) }
+            TestEvent { source: SOURCES[0], epoch: 1, event, ingest: Timestamp::clamped((BEGIN + 40_000) * 1_000_000) }
         })
         .collect();
     let log = Log::from(events);

@@ -7,7 +7,7 @@ use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::sign::Identity;
 
-use super::{AnyModel, Correction, Name, Seen, machine_of};
+use super::{AnyModel, Correction, LoggedEvent, Name, machine_of};
 
 /// 2020-09-13T12:26:40Z
 const BEGIN_US: i64 = 1_600_000_000_000_000;
@@ -38,7 +38,7 @@ pub(super) fn second(number: usize) -> Timestamp {
 
 /// An event without its body.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct EventHead {
     /// Its number, which identifies it in every order of arrival.
     pub number: usize,
     pub source: usize,
@@ -51,7 +51,7 @@ pub(super) struct Entry {
 }
 
 /// Moves events behind the events that they name.
-pub(super) fn behind_what_they_name<T>(arrival: &mut Vec<T>, entry: impl Fn(&T) -> &Entry) {
+pub(super) fn behind_what_they_name<T>(arrival: &mut Vec<T>, entry: impl Fn(&T) -> &EventHead) {
     let mut waiting = std::mem::take(arrival);
     while !waiting.is_empty() {
         let has_come = |of: usize, arrival: &[T]| arrival.iter().any(|known| entry(known).number == of);
@@ -80,9 +80,9 @@ pub(super) fn heads(sources: &[&str]) -> Vec<Header> {
 }
 
 /// An event as models get it, at this offset.
-pub(super) fn seen<'s>(entry: &Entry, heads: &'s [Header], offset: u64, body: Body<'s>) -> Seen<'s> {
+pub(super) fn seen<'s>(entry: &EventHead, heads: &'s [Header], offset: u64, body: Body<'s>) -> LoggedEvent<'s> {
     let subject = Subject::new(entry.subject).unwrap();
-    Seen {
+    LoggedEvent {
         offset: Offset::new(offset),
         ingest: entry.ingest,
         batch: &heads[entry.source],
@@ -97,7 +97,7 @@ pub(super) fn seen<'s>(entry: &Entry, heads: &'s [Header], offset: u64, body: Bo
 }
 
 /// Passes an event on at this offset. Every few events the model is saved and restored.
-pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &Entry, heads: &[Header], offset: u64, body: Body<'_>) {
+pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &EventHead, heads: &[Header], offset: u64, body: Body<'_>) {
     model.apply_all(&[seen(entry, heads, offset, body)]);
     if offset % 16 == 7 {
         let saved = model.save();

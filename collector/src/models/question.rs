@@ -37,7 +37,7 @@ pub enum QuestionError {
 
 /// The requested part; all of a state by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct StateSelection {
     /// Only this machine.
     pub machine: Option<String>,
     /// This number of the newest intervals of every machine.
@@ -52,7 +52,7 @@ pub struct Wanted {
 
 /// A checked question; all of a state by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct ViewQuery {
     machine: Option<String>,
     intervals: Option<usize>,
     /// Rows that overlap this span, or the figures of it.
@@ -67,14 +67,14 @@ pub struct Question {
 /// Sort key of a row: it stays the same whatever rows come in between.
 type Key = (String, String);
 
-impl Question {
+impl ViewQuery {
     /// A question to a model. A cursor belongs to one question, whatever the page's limit is.
     ///
     /// # Errors
     ///
     /// When the span is empty, the model keeps no times, or the cursor belongs to a different question.
-    pub fn new(of: &BuiltIn, wanted: Wanted) -> Result<Self, QuestionError> {
-        let Wanted { machine, intervals, span, limit, cursor } = wanted;
+    pub fn new(of: &BuiltIn, wanted: StateSelection) -> Result<Self, QuestionError> {
+        let StateSelection { machine, intervals, span, limit, cursor } = wanted;
         assert!(limit != Some(0) && limit.max(intervals) <= Some(MODEL_ROWS_MAX), "so many rows can be asked for");
         if span.from.zip(span.until).is_some_and(|(from, until)| until <= from) {
             return Err(QuestionError::Span);
@@ -243,19 +243,19 @@ mod tests {
         BuiltIn::all().into_iter().find(|of| of.name() == name).unwrap()
     }
 
-    fn question(model: &str, asked: &[(&str, &str)]) -> Result<Question, QuestionError> {
+    fn question(model: &str, asked: &[(&str, &str)]) -> Result<ViewQuery, QuestionError> {
         let get = |name: &str| asked.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let count = |name| get(name).map(|count| count.parse().unwrap());
         let time = |name| get(name).map(|time| time.parse::<jiff::Timestamp>().unwrap().as_microsecond());
         let [from, until] = ["from", "until"].map(|name| time(name).map(Timestamp::clamped));
-        let wanted = Wanted {
+        let wanted = StateSelection {
             machine: get("machine").map(str::to_owned),
             intervals: count("intervals"),
             span: Span { from, until },
             limit: count("limit"),
             cursor: get("cursor").map(str::to_owned),
         };
-        Question::new(&of(model), wanted)
+        ViewQuery::new(&of(model), wanted)
     }
 
     fn kept(model: &str, asked: &[(&str, &str)], state: &Value) -> Value {

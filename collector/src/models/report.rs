@@ -3,7 +3,7 @@
 use afferent_protocol::event::{AlarmTransition, Body, MachineState, Severity};
 use serde::{Deserialize, Serialize};
 
-use super::Seen;
+use super::LoggedEvent;
 use super::amendment::shortened;
 
 /// The state of a machine.
@@ -106,7 +106,7 @@ pub struct Report {
 
 impl Report {
     /// The report in an event, if it is a state, a breakdown of at least this severity or a recovery.
-    pub fn of_state(seen: &Seen<'_>, severity_min: SeverityName) -> Option<Self> {
+    pub fn of_state(seen: &LoggedEvent<'_>, severity_min: SeverityName) -> Option<Self> {
         let (kind, code, words) = match seen.event.body {
             Body::State(state) => (Kind::State(state.state.into()), "", state.reason),
             Body::Breakdown(body) if SeverityName::from(body.severity) >= severity_min => {
@@ -120,7 +120,7 @@ impl Report {
     }
 
     /// The same, and alarms that are raised or cleared.
-    pub fn with_alarms(seen: &Seen<'_>, severity_min: SeverityName) -> Option<Self> {
+    pub fn with_alarms(seen: &LoggedEvent<'_>, severity_min: SeverityName) -> Option<Self> {
         let Body::Alarm(alarm) = seen.event.body else { return Self::of_state(seen, severity_min) };
         let kind = match alarm.transition {
             AlarmTransition::Raised => Kind::Raised(alarm.priority),

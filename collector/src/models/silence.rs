@@ -6,9 +6,9 @@ use afferent_protocol::event::{Body, Kind as EventKind, LifeCycle};
 use afferent_protocol::ids::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::heard::Heard;
-use super::shares::{Kind, SOURCES, Shares};
-use super::{Name, Seen};
+use super::heard::HeardTimes;
+use super::shares::{ClaimTable, SOURCES, Seriousness};
+use super::{LoggedEvent, Name};
 use crate::limits::{MODEL_HISTORY_US_MAX, MODEL_NAMES_MAX, MODEL_PATTERNS_MAX};
 use crate::subscribe::Filter;
 
@@ -122,21 +122,21 @@ impl Silence {
 /// Heartbeats of sources.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Heartbeats {
-    sources: Shares<Beats>,
+    sources: ClaimTable<Beats>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Beats {
-    heard: Heard,
+    heard: HeardTimes,
     newest: Timestamp,
 }
 
 impl Heartbeats {
     /// Adds an event's source; returns whether the event is a heartbeat.
-    pub fn beat(&mut self, seen: &Seen<'_>, silence: &Silence) -> bool {
+    pub fn beat(&mut self, seen: &LoggedEvent<'_>, silence: &Silence) -> bool {
         let Body::LifeCycle(LifeCycle::Heartbeat { .. }) = seen.event.body else { return false };
         let name = Name { id: 0, text: seen.batch.source.as_str() };
-        if let Some(taken) = self.sources.take(seen, name, Kind::Stated, SOURCES, drop) {
+        if let Some(taken) = self.sources.take(seen, name, Seriousness::Stated, SOURCES, drop) {
             let beats = taken.value;
             beats.newest = beats.newest.max(seen.time);
             beats.heard.word(seen.time, silence.usual_us);
@@ -147,7 +147,7 @@ impl Heartbeats {
     }
 
     /// The times of a source's heartbeats, and the newest of them.
-    pub fn of_source(&self, source: SourceId) -> Option<(&Heard, Timestamp)> {
+    pub fn of_source(&self, source: SourceId) -> Option<(&HeardTimes, Timestamp)> {
         let kept = self.sources.get(source.as_str())?;
         Some((&kept.value.heard, kept.value.newest))
     }

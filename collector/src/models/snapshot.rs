@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CountedFrom, Definition};
 use crate::log::ReadLog;
-use crate::log::events::{Part, Walk};
+use crate::log::events::{Walk, WalkItem};
 use crate::terms::PlaceError;
 
 const MAGIC: [u8; 8] = *b"AFFMDL4\n";
@@ -29,7 +29,7 @@ const HEAD_LEN: usize = 12;
 
 /// A batch of the log, by which a different log is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct BatchMark {
     /// The offset of its first event.
     pub first: Offset,
     /// Its checksum.
@@ -44,7 +44,7 @@ pub struct Snapshot {
     /// Ingest time of the last event that it includes.
     pub time: Timestamp,
     /// The last batch that it includes; `None` when it includes none.
-    pub mark: Option<Mark>,
+    pub mark: Option<BatchMark>,
     /// The first offset that the model counts from.
     pub counts_from: CountedFrom,
     /// The state, from [`super::AnyModel::save`].
@@ -58,7 +58,7 @@ struct Contents<'a> {
     offset: Offset,
     term: (LogId, u64),
     time: Timestamp,
-    mark: Option<Mark>,
+    mark: Option<BatchMark>,
     counts_from: CountedFrom,
     #[serde(borrow)]
     state: &'a [u8],
@@ -129,7 +129,7 @@ impl Snapshot {
         let mut found = false;
         let first = mark.first..Offset::new(mark.first.get() + 1);
         let read = Walk::over(log, first).run(&mut Vec::new(), &mut |part| {
-            found = matches!(part, Part::Entry(entry) if entry.first() == mark.first
+            found = matches!(part, WalkItem::Entry(entry) if entry.first() == mark.first
                 && (entry.header().crc == mark.crc || entry.header().is_emptied()));
             ControlFlow::Break(())
         });
@@ -148,7 +148,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let (offset, time) = (Offset::new(7), Timestamp::new(8).unwrap());
-        let mark = Some(Mark { first: Offset::new(5), crc: 9 });
+        let mark = Some(BatchMark { first: Offset::new(5), crc: 9 });
         let counts_from = CountedFrom { offset: Offset::new(2), time: Some(time), samples: Some((offset, time)) };
         let place = Place { log_id: [4; 16], partition: 300, term: 6, offset };
         Snapshot { place, time, mark, counts_from, state: vec![1, 2, 3] }

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::below_source::of_ring;
-use super::shares::{Kind, SOURCES};
-use super::{Model, Name, Seen, Shares, Shortage, seconds, time};
+use super::shares::{SOURCES, Seriousness};
+use super::{ClaimTable, LoggedEvent, Model, Name, Shortage, seconds, time};
 use crate::limits::MODEL_RATE_WINDOW_US;
 use crate::sources::{lag_us, made_at};
 
@@ -33,7 +33,7 @@ impl Default for SourcesSettings {
 
 /// The declared losses of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Lost {
+struct DeclaredLosses {
     events: u64,
     /// The end of the counted losses, in the current epoch: repeated declarations do not count again.
     counted: Option<(Epoch, u64)>,
@@ -41,7 +41,7 @@ struct Lost {
 
 /// The state of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Source {
+struct SourceFacts {
     heard: Timestamp,
     events: u64,
     /// When the last batch was made, by the collector's clock, and the collector's clock minus the source's; `None` if
@@ -55,7 +55,7 @@ struct Source {
     /// Its last report about its ring log: the used part in percent, and for how many seconds it has room.
     ring_used: Option<f64>,
     autonomy_s: Option<f64>,
-    lost: [Lost; 2],
+    lost: [DeclaredLosses; 2],
     /// Begin of the current minute, events in it, and events in the previous one.
     window: (Timestamp, u64, Option<u64>),
 }
@@ -63,7 +63,7 @@ struct Source {
 /// The state of the model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SourcesState {
-    sources: Shares<Source>,
+    sources: ClaimTable<SourceFacts>,
 }
 
 /// The model.
@@ -82,7 +82,7 @@ impl Sources {
         Self { settings, state: SourcesState::default(), at: None, numbers: 0 }
     }
 
-    fn source(&mut self, seen: &Seen<'_>) -> Option<&mut Source> {
+    fn source(&mut self, seen: &LoggedEvent<'_>) -> Option<&mut SourceFacts> {
         let id = match self.at {
             Some((source, id)) if source == seen.batch.source => id,
             _ => {
@@ -93,13 +93,13 @@ impl Sources {
             }
         };
         // All events of a source have one kind: only idle sources give way.
-        let (name, kind) = (Name { id, text: seen.batch.source.as_str() }, Kind::Stated);
+        let (name, kind) = (Name { id, text: seen.batch.source.as_str() }, Seriousness::Stated);
         self.state.sources.take(seen, name, kind, SOURCES, drop).map(|taken| taken.value)
     }
 }
 
-impl Source {
-    fn batch(&mut self, seen: &Seen<'_>) {
+impl SourceFacts {
+    fn batch(&mut self, seen: &LoggedEvent<'_>) {
         let batch = seen.batch;
         self.heard = self.heard.max(seen.ingest);
         self.made = made_at(batch.clock.wall, seen.ingest, seen.clock_offset_us);
@@ -138,7 +138,7 @@ impl Source {
     }
 
     /// Reports of agents about their ring logs.
-    fn ring(&mut self, seen: &Seen<'_>, sample: &Sample<'_>) {
+    fn ring(&mut self, seen: &LoggedEvent<'_>, sample: &Sample<'_>) {
         let Sample { value: EventValue::Float(value), .. } = *sample else { return };
         match of_ring(seen) {
             Some("used") => self.ring_used = Some(value),
@@ -169,7 +169,7 @@ impl Model for Sources {
         self.state = state;
     }
 
-    fn apply(&mut self, seen: &Seen<'_>) {
+    fn apply(&mut self, seen: &LoggedEvent<'_>) {
         let Some(source) = self.source(seen) else { return };
         if seen.is_first_of_batch() {
             source.batch(seen);

@@ -21,14 +21,14 @@ use crate::limits::{MODEL_BROKEN_CODES_MAX, MODEL_PARTS_MAX};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// By subject, so that the machine itself comes first.
-    parts: Vec<Part>,
+    parts: Vec<PartCondition>,
     /// Breakdowns that are not over, in the order in which they began.
     open: Vec<Open>,
 }
 
 /// The machine, or a part of it that reports states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
+struct PartCondition {
     subject: Box<str>,
     condition: Condition,
     words: Box<str>,
@@ -49,7 +49,7 @@ struct Open {
 
 /// The effects of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Took {
+pub struct ReportEffects {
     /// Whether [`Standing::shown`] may have changed.
     pub has_changed: bool,
     /// Whether a breakdown began.
@@ -64,16 +64,16 @@ pub struct Took {
 
 impl Standing {
     /// Applies the next report. A label replaces its reason.
-    pub fn take(&mut self, offset: u64, report: &Report, label: Option<&str>) -> Took {
+    pub fn take(&mut self, offset: u64, report: &Report, label: Option<&str>) -> ReportEffects {
         match report.kind {
             Kind::State(condition) => self.state(condition, report, label),
             Kind::Broken(severity) => self.broken(offset, severity, report, label),
             Kind::Recovered => {
                 let is_meant = |open: &Open| report.code.is_empty() || open.code == report.code;
                 let ended = self.end(|open| covers(&report.subject, &open.subject) && is_meant(open));
-                Took { has_changed: !ended.is_empty(), ended, ..Took::default() }
+                ReportEffects { has_changed: !ended.is_empty(), ended, ..ReportEffects::default() }
             }
-            Kind::Raised(_) | Kind::Cleared => Took::default(),
+            Kind::Raised(_) | Kind::Cleared => ReportEffects::default(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Standing {
 
     fn reported(&self) -> (Condition, &str) {
         let own = self.parts.first().filter(|part| !part.subject.contains('/'));
-        let rank = |part: &&Part| match part.condition {
+        let rank = |part: &&PartCondition| match part.condition {
             Condition::Executing => 0,
             Condition::NotExecuting => 1,
             Condition::OutOfService => 2,
@@ -102,8 +102,8 @@ impl Standing {
         told.map_or((Condition::NoData, ""), |part| (part.condition, &part.reason))
     }
 
-    fn state(&mut self, condition: Condition, report: &Report, label: Option<&str>) -> Took {
-        let mut took = Took::default();
+    fn state(&mut self, condition: Condition, report: &Report, label: Option<&str>) -> ReportEffects {
+        let mut took = ReportEffects::default();
         if condition == Condition::Executing && !self.open.is_empty() {
             took.ended = self.end(|open| covers(&report.subject, &open.subject));
         }
@@ -132,7 +132,7 @@ impl Standing {
             }
             Err(at) if self.parts.len() < MODEL_PARTS_MAX || at == 0 => {
                 let (subject, words) = (report.subject.clone(), words.clone());
-                self.parts.insert(at, Part { subject, condition, words, reason: reason() });
+                self.parts.insert(at, PartCondition { subject, condition, words, reason: reason() });
                 self.parts.truncate(MODEL_PARTS_MAX);
                 true
             }
@@ -140,19 +140,19 @@ impl Standing {
         }
     }
 
-    fn broken(&mut self, offset: u64, severity: SeverityName, report: &Report, label: Option<&str>) -> Took {
+    fn broken(&mut self, offset: u64, severity: SeverityName, report: &Report, label: Option<&str>) -> ReportEffects {
         let is_same = |open: &&mut Open| open.subject == report.subject && open.code == report.code;
         if let Some(open) = self.open.iter_mut().find(is_same) {
             open.severity = open.severity.max(severity);
             let other = label.filter(|label| *open.reason != **label);
             let has_changed = other.map(|label| open.reason = label.into()).is_some();
-            return Took { has_changed, repeated: Some(open.offset), ..Took::default() };
+            return ReportEffects { has_changed, repeated: Some(open.offset), ..ReportEffects::default() };
         }
         let (subject, code, is_failure) = (report.subject.clone(), report.code.clone(), !self.is_out_of_service());
         let reason = label.map_or_else(|| reason_of(report), Into::into);
         self.open.push(Open { offset, subject, code, severity, reason, is_failure });
         let let_go = (self.open.len() > MODEL_BROKEN_CODES_MAX).then(|| self.let_go());
-        Took { has_changed: true, begun: true, let_go, ..Took::default() }
+        ReportEffects { has_changed: true, begun: true, let_go, ..ReportEffects::default() }
     }
 
     /// Drops the least important breakdown: the oldest of the lowest severity.

@@ -13,13 +13,13 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::machines::{Following, Machine, Machines};
+use super::machines::{Following, MachineEntry, Machines};
 use super::report::{Condition, Report, SeverityName};
 use super::shares::MACHINES;
 use super::silence::{Pattern, Silence, SilenceSettings};
 use super::timeline::{Purpose, Timeline};
-use super::track::{Room, Track};
-use super::{Model, Seen, Shortage, time};
+use super::track::{HistoryLimit, Track};
+use super::{LoggedEvent, Model, Shortage, time};
 
 /// The settings of `states`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,8 @@ impl States {
     pub fn new(settings: StatesSettings) -> Self {
         let StatesSettings { no_data_s, no_data_s_of, on_change, severity_min } = settings;
         let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
-        let following = Following { silence, purpose: Purpose::Intervals, room: Room::default(), size: MACHINES };
+        let following =
+            Following { silence, purpose: Purpose::Intervals, room: HistoryLimit::default(), size: MACHINES };
         Self { severity_min, following, state: StatesState::default() }
     }
 }
@@ -97,7 +98,7 @@ fn machine_view(track: &Track<Timeline>, walked: Timeline, at: Timestamp) -> Map
 #[cfg(test)]
 impl States {
     /// The model with a different size.
-    pub(super) fn sized(mut self, size: super::shares::Size) -> Self {
+    pub(super) fn sized(mut self, size: super::shares::ClaimLimits) -> Self {
         self.following.size = size;
         self
     }
@@ -114,9 +115,9 @@ impl Model for States {
         self.state = state;
     }
 
-    fn apply(&mut self, seen: &Seen<'_>) {
+    fn apply(&mut self, seen: &LoggedEvent<'_>) {
         let severity_min = self.severity_min;
-        let read = |seen: &Seen<'_>| Report::of_state(seen, severity_min);
+        let read = |seen: &LoggedEvent<'_>| Report::of_state(seen, severity_min);
         self.state.machines.apply(seen, &mut self.following, read);
     }
 
@@ -125,7 +126,7 @@ impl Model for States {
     }
 
     fn view(&self, at: Timestamp) -> Value {
-        let view = |machine: &Machine<()>, walk: &dyn Fn(Option<Timestamp>) -> Timeline| {
+        let view = |machine: &MachineEntry<()>, walk: &dyn Fn(Option<Timestamp>) -> Timeline| {
             machine_view(&machine.track, walk(None), at)
         };
         self.state.machines.view(at, &self.following, view).into()

@@ -22,7 +22,7 @@ const ASIDE: &str = "aside";
 
 /// The directory of all snapshots.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct SnapshotFiles {
     directory: PathBuf,
 }
 
@@ -34,7 +34,7 @@ pub struct SaveError {
     error: io::Error,
 }
 
-impl Store {
+impl SnapshotFiles {
     /// A store in a directory, which need not exist yet.
     pub fn new(directory: PathBuf) -> Self {
         Self { directory }
@@ -165,9 +165,9 @@ mod tests {
         }
     }
 
-    fn store() -> (tempfile::TempDir, Store, Definition) {
+    fn store() -> (tempfile::TempDir, SnapshotFiles, Definition) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path().join("models"));
+        let store = SnapshotFiles::new(directory.path().join("models"));
         (directory, store, Definition::built_in(BuiltIn::Kpi(Default::default())))
     }
 
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_another_log_is_set_aside() {
-        use super::super::snapshot::Mark;
+        use super::super::snapshot::BatchMark;
         let (_directory, store, definition) = store();
         let log = MemoryLog::default();
         log.append("a", &[sample("x", 1)], 1);
@@ -226,7 +226,7 @@ mod tests {
             std::ops::ControlFlow::Break(())
         })
         .unwrap();
-        let with = |crc| Snapshot { mark: Some(Mark { first: Offset::ZERO, crc }), ..snapshot(1) };
+        let with = |crc| Snapshot { mark: Some(BatchMark { first: Offset::ZERO, crc }), ..snapshot(1) };
         store.save(&definition, &with(crc)).unwrap();
         assert!(store.nearest(&definition, Offset::new(1), &log).is_some());
         store.save(&definition, &with(crc ^ 1)).unwrap();

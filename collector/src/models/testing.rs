@@ -9,7 +9,7 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Subject, Timesta
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Identity;
 
-use super::{AnyModel, Fold, Member, ModelId, Seen};
+use super::{AnyModel, Fold, FoldMember, LoggedEvent, ModelId};
 use crate::log::address::Partition;
 use crate::log::events::Entry;
 
@@ -54,9 +54,9 @@ pub(crate) fn derived<'a>(subject: &'a str, kind: &'a str, json: &'a str) -> Eve
     event(1, subject, Body::Derived(Derived { kind, json }))
 }
 
-/// An event, its source, and its ingest time.
+/// An event of a test, with its source and ingest time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Told<'e> {
+pub(crate) struct TestEvent<'e> {
     pub source: &'e str,
     pub epoch: u64,
     pub event: Event<'e>,
@@ -68,15 +68,20 @@ pub(crate) struct Log(Vec<(EntryHead, Vec<u8>)>);
 
 impl Log {
     pub(crate) fn of(events: &[Event<'_>]) -> Self {
-        Self::from(events.iter().map(|event| Told { source: "press-88", epoch: 1, event: *event, ingest: event.time }))
+        Self::from(events.iter().map(|event| TestEvent {
+            source: "press-88",
+            epoch: 1,
+            event: *event,
+            ingest: event.time,
+        }))
     }
 
     /// Batches of one event of a source each, from offset 0 on, with the time of their ingest.
-    pub(crate) fn from<'e>(events: impl IntoIterator<Item = Told<'e>>) -> Self {
+    pub(crate) fn from<'e>(events: impl IntoIterator<Item = TestEvent<'e>>) -> Self {
         let mut builder = BatchBuilder::new();
         let identity = Identity::from_seed(&[1; 32]);
-        let entry = |(number, told): (u64, Told<'_>)| {
-            let Told { source, epoch, event, ingest } = told;
+        let entry = |(number, told): (u64, TestEvent<'_>)| {
+            let TestEvent { source, epoch, event, ingest } = told;
             builder.push(&event).unwrap();
             let lineage = Lineage {
                 source: SourceId::new(source).unwrap(),
@@ -111,7 +116,7 @@ impl Log {
     }
 
     pub(crate) fn fold_any(&self, model: Box<dyn AnyModel>) -> Box<dyn AnyModel> {
-        let member = Member::new(ModelId::new("test", 1).unwrap(), model);
+        let member = FoldMember::new(ModelId::new("test", 1).unwrap(), model);
         let mut members = vec![member];
         for (head, bytes) in &self.0 {
             // One fold for each entry: they need not be sorted by offset.
@@ -127,7 +132,7 @@ impl Log {
 }
 
 /// The result of `read` for an event.
-pub(crate) fn seen_one<T>(event: &Event<'_>, read: impl Fn(&Seen<'_>) -> T) -> T {
+pub(crate) fn seen_one<T>(event: &Event<'_>, read: impl Fn(&LoggedEvent<'_>) -> T) -> T {
     let log = Log::of(std::slice::from_ref(event));
     let mut fold = Fold::new(Vec::new(), Offset::ZERO, Timestamp::default());
     let mut found = None;

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 pub use super::report::Condition;
 
-use super::heard::Heard;
+use super::heard::HeardTimes;
 use super::history::At;
 use super::report::Report;
 use super::standing::Standing;
-use super::track::{Around, Walk};
+use super::track::{ReportContext, ReportFold};
 use crate::limits::{MODEL_INTERVAL_BYTES_MAX, MODEL_INTERVALS_MAX};
 
 /// The use of a timeline.
@@ -135,10 +135,10 @@ pub struct Timeline {
     forgotten: u64,
 }
 
-impl Walk for Timeline {
+impl ReportFold for Timeline {
     type Settings = Purpose;
 
-    fn take(&mut self, at: At, report: &Report, around: &Around<'_, Purpose>) {
+    fn take(&mut self, at: At, report: &Report, around: &ReportContext<'_, Purpose>) {
         self.keeps_intervals = *around.settings == Purpose::Intervals;
         let label = around.amendments.label(at.offset);
         let took = self.standing.take(at.offset, report, label);
@@ -163,7 +163,7 @@ impl Walk for Timeline {
         }
     }
 
-    fn pass(&mut self, until: Timestamp, heard: &Heard) {
+    fn pass(&mut self, until: Timestamp, heard: &HeardTimes) {
         let Some((_, passed)) = self.span else { return };
         if until <= passed {
             return;
@@ -222,14 +222,14 @@ impl Timeline {
     }
 
     /// The sums up to `until`, or up to the last change when that is later.
-    pub fn totals(mut self, until: Timestamp, heard: &Heard) -> Totals {
+    pub fn totals(mut self, until: Timestamp, heard: &HeardTimes) -> Totals {
         self.keeps_intervals = false;
         self.pass(until, heard);
         self.totals
     }
 
     /// The newest intervals as of `at`, oldest first, and the number of older ones.
-    pub fn intervals(mut self, at: Timestamp, heard: &Heard) -> (Vec<Interval>, u64) {
+    pub fn intervals(mut self, at: Timestamp, heard: &HeardTimes) -> (Vec<Interval>, u64) {
         let Some((_, passed)) = self.span else { return (Vec::new(), self.forgotten) };
         self.keeps_intervals = true;
         let known_until = heard.until().unwrap_or(passed);

@@ -1,7 +1,7 @@
 //! A model's state of one machine, as a function of the set of its events.
 //!
-//! The reports of the machine stay sorted by [`super::Order`] in its [`History`], so that a late one is sorted in, and
-//! are folded from there on a request. Reports older than the horizon are folded into the `base` in the same order and
+//! The reports of the machine stay sorted by [`super::Order`] in its [`ReportHistory`], so that a late one is sorted in,
+//! and are folded from there on a request. Reports older than the horizon are folded into the `base` in the same order and
 //! dropped. The horizon is [`MODEL_HISTORY_US_MAX`] before the newest event, or the end of the model's room for one
 //! machine, whichever is later. As long as no event before it comes, the result is that of all events sorted, whatever
 //! order they came in, and however often. Late events are counted and listed; they change nothing until the model is
@@ -12,29 +12,29 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::amendment::Amendments;
-use super::heard::Heard;
-use super::history::{At, History};
+use super::heard::HeardTimes;
+use super::history::{At, ReportHistory};
 use super::report::Report;
-use super::{Correction, Order, Seen, time};
+use super::{Correction, LoggedEvent, Order, time};
 use crate::limits::{MODEL_HISTORY_BYTES_MAX, MODEL_HISTORY_US_MAX, MODEL_REBUILD_BYTES_MAX};
 
 /// A fold of the reports of a machine, in their order.
-pub trait Walk: Clone + Default {
+pub trait ReportFold: Clone + Default {
     /// The settings that it needs beside the reports.
     type Settings;
 
     /// Applies the next report.
-    fn take(&mut self, at: At, report: &Report, around: &Around<'_, Self::Settings>);
+    fn take(&mut self, at: At, report: &Report, around: &ReportContext<'_, Self::Settings>);
 
     /// Settles the state up to `until`: no later report has an earlier time.
-    fn pass(&mut self, until: Timestamp, heard: &Heard);
+    fn pass(&mut self, until: Timestamp, heard: &HeardTimes);
 }
 
 /// The context of a report.
 #[derive(Clone, Copy, Debug)]
-pub struct Around<'a, S> {
+pub struct ReportContext<'a, S> {
     /// The times when the machine was heard.
-    pub heard: &'a Heard,
+    pub heard: &'a HeardTimes,
     /// The labels and notes of events.
     pub amendments: &'a Amendments,
     /// The model's settings.
@@ -44,8 +44,8 @@ pub struct Around<'a, S> {
 /// A model's state of one machine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Track<W> {
-    history: History,
-    heard: Heard,
+    history: ReportHistory,
+    heard: HeardTimes,
     base: W,
     horizon: Option<Horizon>,
     /// The latest time at which the machine was heard: of its events, or of heartbeats that count for it.
@@ -53,7 +53,7 @@ pub struct Track<W> {
     last_word: Timestamp,
     moved: u64,
     ingest: u64,
-    late: Late,
+    late: LateEvents,
 }
 
 /// Reports before it are settled.
@@ -66,7 +66,7 @@ struct Horizon {
 
 /// Events that came too late.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Late {
+pub struct LateEvents {
     count: u64,
     first: Option<LateEvent>,
     last: Option<LateEvent>,
@@ -79,9 +79,9 @@ struct LateEvent {
     offset: u64,
 }
 
-impl Late {
+impl LateEvents {
     /// Counts an event.
-    pub fn count(&mut self, seen: &Seen<'_>) {
+    pub fn count(&mut self, seen: &LoggedEvent<'_>) {
         let event = LateEvent { subject: seen.subject.text.into(), time: seen.time, offset: seen.offset.get() };
         self.count += 1;
         self.first.get_or_insert_with(|| event.clone());
@@ -101,9 +101,9 @@ impl Late {
     }
 }
 
-impl<W: Walk> Track<W> {
+impl<W: ReportFold> Track<W> {
     /// Counts an event of the machine. Where silence matters, it holds for this period, in µs.
-    pub fn event(&mut self, seen: &Seen<'_>, period_us: Option<i64>) {
+    pub fn event(&mut self, seen: &LoggedEvent<'_>, period_us: Option<i64>) {
         match seen.correction {
             Correction::None => {}
             Correction::Moved => self.moved += 1,
@@ -127,13 +127,13 @@ impl<W: Walk> Track<W> {
     }
 
     /// Adds the heartbeats that count as its reports.
-    pub fn words(&mut self, heard: &Heard, newest: Timestamp) {
+    pub fn words(&mut self, heard: &HeardTimes, newest: Timestamp) {
         self.last_word = self.last_word.max(newest);
         self.heard.join(heard, self.horizon.map(|horizon| horizon.time));
     }
 
     /// Adds a report, whose event was counted.
-    pub fn report(&mut self, seen: &Seen<'_>, report: Report) {
+    pub fn report(&mut self, seen: &LoggedEvent<'_>, report: Report) {
         match self.horizon {
             // Counted already.
             Some(horizon) if seen.time < horizon.time => {}
@@ -153,7 +153,7 @@ impl<W: Walk> Track<W> {
     pub fn settle(&mut self, amendments: &Amendments, settings: &W::Settings) {
         let aged = self.last_event.micros().saturating_sub(MODEL_HISTORY_US_MAX);
         while self.bytes() > MODEL_HISTORY_BYTES_MAX || self.history.begins_before(aged) {
-            let around = Around { heard: &self.heard, amendments, settings };
+            let around = ReportContext { heard: &self.heard, amendments, settings };
             let base = &mut self.base;
             let horizon = if self.heard.bytes() > MODEL_HISTORY_BYTES_MAX / 2 {
                 let time = self.heard.middle().expect("there are many");
@@ -177,7 +177,7 @@ impl<W: Walk> Track<W> {
             "what is settled cannot be told apart"
         );
         let mut walk = self.base.clone();
-        let around = Around { heard: &self.heard, amendments, settings };
+        let around = ReportContext { heard: &self.heard, amendments, settings };
         self.history.each(|at, report| {
             if end.is_none_or(|end| at.time < end) {
                 walk.take(at, report, &around);
@@ -196,7 +196,7 @@ impl<W: Walk> Track<W> {
     }
 
     /// The times when it was heard.
-    pub fn heard(&self) -> &Heard {
+    pub fn heard(&self) -> &HeardTimes {
         &self.heard
     }
 
@@ -219,9 +219,9 @@ impl<W: Walk> Track<W> {
     }
 }
 
-/// How much a model keeps of each machine.
+/// The limit on the history that a model keeps of each machine.
 #[derive(Clone, Copy, Debug, Default)]
-pub enum Room {
+pub enum HistoryLimit {
     /// The room of one machine.
     #[default]
     Usual,
@@ -230,16 +230,16 @@ pub enum Room {
     Sorting(usize),
 }
 
-impl Room {
+impl HistoryLimit {
     /// Releases the bytes of a machine that gave way to others.
-    pub fn release<W: Walk>(&mut self, track: &Track<W>) {
+    pub fn release<W: ReportFold>(&mut self, track: &Track<W>) {
         if let Self::Sorting(taken) = self {
             *taken = taken.saturating_sub(track.bytes());
         }
     }
 
     /// Applies `change` to a machine, and settles the reports without room.
-    pub fn keep<W: Walk>(
+    pub fn keep<W: ReportFold>(
         &mut self,
         track: &mut Track<W>,
         amendments: &Amendments,

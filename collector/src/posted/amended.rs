@@ -3,7 +3,7 @@
 use afferent_protocol::ids::Offset;
 use serde_json::value::RawValue;
 
-use super::given::{EventRefusal, Given, refused};
+use super::given::{EventRefusal, PostedJson, refused};
 use crate::models::amendment::{AMENDMENT, Action, Members};
 
 /// The example in refusals of malformed amendments.
@@ -23,7 +23,7 @@ impl Amended {
     ///
     /// # Errors
     /// When the amendment lacks its event, its action or its author.
-    pub fn of(given: &Given<'_>) -> Result<Option<Self>, EventRefusal> {
+    pub fn of(given: &PostedJson<'_>) -> Result<Option<Self>, EventRefusal> {
         let is_amendment = given.attributes.get("type").and_then(|kind| kind.as_str()) == Some(AMENDMENT);
         if is_amendment { Self::read(given.data).map(Some) } else { Ok(None) }
     }

@@ -5,7 +5,7 @@ use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::given::{EventRefusal, Given, NAME_BYTES_MAX, refused};
+use super::given::{EventRefusal, NAME_BYTES_MAX, PostedJson, refused};
 use super::looks::is_masked;
 use super::{Amended, NewEvent};
 use crate::cloud_event::posted::OF_THE_LOG;
@@ -15,12 +15,12 @@ use crate::models::amendment::AMENDMENT;
 const SEVERITY: u8 = 9;
 
 /// Checks one CloudEvent. `is_taken` returns whether a source has its own way into the log, or looks like one that has.
-pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
+pub fn check(given: PostedJson<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
     if given.is_no_object {
         return Err(EventRefusal::NoObject);
     }
     Amended::of(&given)?;
-    let Given { attributes: mut event, data, .. } = given;
+    let PostedJson { attributes: mut event, data, .. } = given;
     match event.remove("specversion") {
         Some(Value::String(version)) if version == "1.0" => {}
         None => return Err(EventRefusal::Missing("specversion")),
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_member_that_stands_there_twice_is_refused() {
         for twice in [r#"{"id":"1","id":"2"}"#, r#"{"data":1,"data":2}"#] {
-            let refusal = serde_json::from_str::<Given<'_>>(twice).unwrap_err().to_string();
+            let refusal = serde_json::from_str::<PostedJson<'_>>(twice).unwrap_err().to_string();
             assert!(refusal.contains("occurs twice"), "{refusal}");
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
 
 /// A CloudEvent in the JSON format as it was posted: `data` stays as it is written.
 #[derive(Debug, Default)]
-pub struct Given<'a> {
+pub struct PostedJson<'a> {
     /// Whether it is JSON other than an object.
     pub is_no_object: bool,
     /// All attributes but `data`.
@@ -52,44 +52,44 @@ pub struct Given<'a> {
     pub data: Option<&'a RawValue>,
 }
 
-impl Given<'_> {
+impl PostedJson<'_> {
     fn no_object() -> Self {
         Self { is_no_object: true, ..Self::default() }
     }
 }
 
-impl<'de> Deserialize<'de> for Given<'de> {
+impl<'de> Deserialize<'de> for PostedJson<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
-            type Value = Given<'de>;
+            type Value = PostedJson<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a CloudEvent, a JSON object")
             }
-            fn visit_unit<E: Error>(self) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
+            fn visit_unit<E: Error>(self) -> Result<PostedJson<'de>, E> {
+                Ok(PostedJson::no_object())
             }
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
+            fn visit_bool<E: Error>(self, _: bool) -> Result<PostedJson<'de>, E> {
+                Ok(PostedJson::no_object())
             }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
+            fn visit_i64<E: Error>(self, _: i64) -> Result<PostedJson<'de>, E> {
+                Ok(PostedJson::no_object())
             }
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
+            fn visit_u64<E: Error>(self, _: u64) -> Result<PostedJson<'de>, E> {
+                Ok(PostedJson::no_object())
             }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
+            fn visit_f64<E: Error>(self, _: f64) -> Result<PostedJson<'de>, E> {
+                Ok(PostedJson::no_object())
             }
-            fn visit_str<E: Error>(self, _: &str) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
+            fn visit_str<E: Error>(self, _: &str) -> Result<PostedJson<'de>, E> {
+                Ok(PostedJson::no_object())
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Given<'de>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<PostedJson<'de>, A::Error> {
                 while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Given::no_object())
+                Ok(PostedJson::no_object())
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
-                let mut given = Given::default();
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PostedJson<'de>, A::Error> {
+                let mut given = PostedJson::default();
                 while let Some(name) = map.next_key::<String>()? {
                     let is_second = match name.as_str() {
                         "data" => given.data.replace(map.next_value()?).is_some(),

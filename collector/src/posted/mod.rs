@@ -22,7 +22,7 @@ use afferent_protocol::sign::sha256;
 
 pub use amended::Amended;
 pub use check::check;
-pub use given::{EventRefusal, Given};
+pub use given::{EventRefusal, PostedJson};
 pub use looks::look;
 pub use redb_ids::RedbIds;
 
@@ -77,7 +77,7 @@ impl NewEvent {
 
 /// The result of a post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct PostedAt {
     /// Its offset.
     pub offset: Offset,
     /// Whether the log held it before.

@@ -19,7 +19,7 @@ use afferent_protocol::ids::Offset;
 use afferent_protocol::session::signed::Place;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
-use super::unwritten::{Portion, Unwritten};
+use super::unwritten::{IdsOfWrite, Unwritten};
 use super::{EventKey, PostRefusal, PostedIds};
 use crate::cloud_event::posted::Posted;
 use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY, POSTED_IDS_UNWRITTEN_MAX};
@@ -105,7 +105,7 @@ impl RedbIds {
         let (own, mut found) = (self.log.own(), false);
         let part = offset..Offset::new(offset.get() + 1);
         let read = Walk::over(&*self.log, part).run(&mut self.scratch, &mut |part| {
-            if let events::Part::Entry(entry) = part
+            if let events::WalkItem::Entry(entry) = part
                 && own == Some(entry.header().source)
             {
                 entry.open(&mut self.decoder).each(|item| match item {
@@ -152,7 +152,7 @@ impl File {
     fn follow(&self, database: &Database, mut synced_end: Offset) -> Result<(), redb::Error> {
         let mut synced = Instant::now();
         loop {
-            let Portion { ids, end, is_last } = self.unwritten.take(synced + POSTED_IDS_SYNC_EVERY);
+            let IdsOfWrite { ids, end, is_last } = self.unwritten.take(synced + POSTED_IDS_SYNC_EVERY);
             if !matches!(*lock(&self.state), State::Ready(_)) {
                 // It contradicts the log, and was removed.
                 return Ok(());
@@ -330,7 +330,7 @@ fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) 
     let walked = walk.run(&mut Vec::new(), &mut |part| {
         let at = part.end().min(end);
         // Unreadable entries have no ids to compare.
-        if let events::Part::Entry(entry) = part
+        if let events::WalkItem::Entry(entry) = part
             && own == Some(entry.header().source)
         {
             entry.open(&mut decoder).each(|item| {

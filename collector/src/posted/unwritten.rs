@@ -30,7 +30,7 @@ struct Ids {
 
 /// The ids of one write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Portion {
+pub(super) struct IdsOfWrite {
     /// In the order of the log.
     pub ids: Vec<(EventKey, Offset)>,
     /// The file is complete up to here once it holds them.
@@ -75,13 +75,13 @@ impl Unwritten {
     }
 
     /// The ids to write next: waits until there are any, or until `until`.
-    pub fn take(&self, until: Instant) -> Portion {
+    pub fn take(&self, until: Instant) -> IdsOfWrite {
         let mut known = self.lock();
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if !known.waiting.is_empty() || known.is_closed || left == Duration::ZERO {
                 let ids = std::mem::take(&mut known.waiting);
-                return Portion { ids, end: known.end, is_last: known.is_closed };
+                return IdsOfWrite { ids, end: known.end, is_last: known.is_closed };
             }
             known = self.more.wait_timeout(known, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -115,10 +115,10 @@ mod tests {
         let unwritten = Unwritten::default();
         let [first, second] = ["1", "2"].map(|id| EventKey::new("/wear", id));
         let now = Instant::now();
-        assert_eq!(unwritten.take(now), Portion::default());
+        assert_eq!(unwritten.take(now), IdsOfWrite::default());
         unwritten.push(&[(first, Offset::new(3))], Offset::new(5));
         let portion = unwritten.take(now);
-        assert_eq!(portion, Portion { ids: vec![(first, Offset::new(3))], end: Offset::new(5), is_last: false });
+        assert_eq!(portion, IdsOfWrite { ids: vec![(first, Offset::new(3))], end: Offset::new(5), is_last: false });
         unwritten.push(&[(second, Offset::new(6))], Offset::new(7));
         assert_eq!((unwritten.find(first), unwritten.len()), (Some(Offset::new(3)), 2), "it is taken, and not written");
         unwritten.written(&portion.ids);
@@ -128,6 +128,6 @@ mod tests {
         unwritten.push(&[], Offset::new(9));
         unwritten.close();
         let last = unwritten.take(now + Duration::from_secs(3600));
-        assert_eq!(last, Portion { ids: vec![(second, Offset::new(6))], end: Offset::new(9), is_last: true });
+        assert_eq!(last, IdsOfWrite { ids: vec![(second, Offset::new(6))], end: Offset::new(9), is_last: true });
     }
 }

@@ -15,13 +15,13 @@ use afferent_protocol::sign::{PublicKey, Running};
 
 use crate::limits::ATTEST_BATCHES_MAX;
 use crate::log::ReadLog;
-use crate::log::events::{Part, Walk};
+use crate::log::events::{Walk, WalkItem};
 use crate::log::records::Decoder;
 use crate::sources::Entered;
 
 /// The log and the keys whose attestations count.
 #[derive(Clone, Debug)]
-pub struct Attested {
+pub struct AttestedLog {
     /// The collector's name.
     pub own: SourceId,
     /// A place of the log, for its log id and its partition.
@@ -84,7 +84,7 @@ impl Examined {
     ///
     /// # Errors
     /// When the log does not agree with an attestation, or none reaches so far.
-    pub fn agree(&mut self, log: &dyn ReadLog, attested: &Attested, ends: &[Offset]) -> Result<(), Disagrees> {
+    pub fn agree(&mut self, log: &dyn ReadLog, attested: &AttestedLog, ends: &[Offset]) -> Result<(), Disagrees> {
         let Some(until) = ends.last().copied() else { return Ok(()) };
         let kept = log.kept();
         if !self.is_begun {
@@ -107,12 +107,12 @@ impl Examined {
         self.times.range(end..).next().map(|(_, time)| *time)
     }
 
-    fn read(&mut self, log: &dyn ReadLog, attested: &Attested, until: Offset) -> Result<(), Disagrees> {
+    fn read(&mut self, log: &dyn ReadLog, attested: &AttestedLog, until: Offset) -> Result<(), Disagrees> {
         let (from, mut wrong) = (self.next, None);
         let (mut scratch, mut decoder) = (std::mem::take(&mut self.scratch), Decoder::default());
         let walked = Walk::over(log, from..log.kept().end).run(&mut scratch, &mut |part| {
             let end = part.end();
-            let Part::Entry(entry) = part else {
+            let WalkItem::Entry(entry) = part else {
                 self.lose_track();
                 self.next = end;
                 return ControlFlow::Continue(());
@@ -171,7 +171,7 @@ impl Examined {
 }
 
 /// The attestations in a batch that a key of this log has signed.
-fn attestations(batch: &Batch<'_>, attested: &Attested, decoder: &mut Decoder) -> Vec<Attestation> {
+fn attestations(batch: &Batch<'_>, attested: &AttestedLog, decoder: &mut Decoder) -> Vec<Attestation> {
     let is_ours = |attestation: &Attestation| {
         (attestation.log_id, attestation.partition) == (attested.here.log_id, attested.here.partition)
             && attested.keys.contains(&attestation.key)

@@ -18,7 +18,7 @@ mod tests;
 use afferent_host::clock::SystemClock;
 pub use afferent_host::stop::Stop;
 use clock::{AgeClock, Judged};
-pub use evidence::{Attested, Disagrees, Examined};
+pub use evidence::{AttestedLog, Disagrees, Examined};
 pub use rules::{Age, AgeError, Cut, Rules};
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use afferent_protocol::attestation::Attestation;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
 
-use crate::core::{Removal, Removed};
+use crate::core::{Removal, RemovalKind};
 use crate::intake::{Health, WeakIntake};
 use crate::log::{EmptyError, Emptying, ReadLog, Trimming, Usage};
 use crate::sources::SourceViews;
@@ -45,7 +45,7 @@ pub struct Settings {
     /// Reads the log, to check its attestations before a removal.
     pub log: Arc<dyn ReadLog>,
     /// The log and the keys whose attestations count.
-    pub attested: Attested,
+    pub attested: AttestedLog,
     /// The newest attestation in the log at the start.
     pub newest: Option<Attestation>,
     /// The sources, for the clocks of those that are synchronised.
@@ -67,12 +67,12 @@ pub struct Settings {
 /// # Errors
 /// When the system refuses a new thread.
 pub fn spawn(settings: Settings, stopping: Stop, supervisor: &Supervisor) -> std::io::Result<()> {
-    let (runtime, mut state) = (Handle::current(), Loop::new(settings));
+    let (runtime, mut state) = (Handle::current(), RetentionLoop::new(settings));
     // Its end need not be awaited: the next start does the rest.
     supervisor.thread(Part::Retention, move || state.run(stopping.clone(), &runtime)).map(drop)
 }
 
-struct Loop {
+struct RetentionLoop {
     settings: Settings,
     clock: SystemClock,
     age: AgeClock,
@@ -84,7 +84,7 @@ const CLOCK: &str = "clock";
 /// The entries to remove do not agree with their attestations.
 const UNATTESTED: &str = "attestations";
 
-impl Loop {
+impl RetentionLoop {
     fn new(settings: Settings) -> Self {
         let clock = SystemClock::new();
         let age = AgeClock::new(settings.newest.map(|newest| newest.time), clock.read().monotonic_us);
@@ -117,11 +117,11 @@ impl Loop {
         };
         let now = self.now();
         if let Some(Cut { until, rule }) = self.cut(&usage, now)
-            && self.is_said(Removal { what: Removed::All, until, rule }, runtime)
+            && self.is_said(Removal { what: RemovalKind::All, until, rule }, runtime)
         {
             self.remove_before(until);
         }
-        let what = Removed::Events(Stream::Samples);
+        let what = RemovalKind::Events(Stream::Samples);
         if let Some(Cut { until, rule }) = self.settings.rules.cut_samples(&usage, now)
             && until > self.settings.emptied_until
             && let Some(until) = self.agreed(&usage, until, self.settings.rules.samples_age.clone(), now, &rule)

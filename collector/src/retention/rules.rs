@@ -122,13 +122,13 @@ fn end_of_older(usage: &Usage, time: Timestamp) -> Option<Offset> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Segment;
+    use crate::log::FinishedSegment;
 
     const DAY_US: i64 = 86_400_000_000;
 
     /// Ten segments of 100 MiB and ten events each, appended on the days 0 to 9, and a newest one of 100 MiB.
     fn usage() -> Usage {
-        let segments = (0..10).map(|day| Segment {
+        let segments = (0..10).map(|day| FinishedSegment {
             end: Offset::new(day * 10 + 10),
             bytes: 100 << 20,
             newest: Timestamp::clamped(day as i64 * DAY_US),

@@ -7,10 +7,10 @@ use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Epoch, Offset, Stream, Timestamp};
 use afferent_protocol::segment::{EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 
-use super::{AgeClock, Attested, Disagrees, Examined, Rules};
+use super::{AgeClock, AttestedLog, Disagrees, Examined, Rules};
 use crate::certificate::tests::heartbeat;
-use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict, verify};
-use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
+use crate::certificate::{About, Certificate, CheckMaterial, Evidence, Span, Verdict, verify};
+use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, RemovalKind};
 use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, inspect};
 use crate::simulated::{Agent, clock, greet, identity, source};
@@ -83,7 +83,7 @@ impl World {
 
     fn say(&mut self, until: Offset) -> Result<(), NotAttested> {
         self.seconds += 10;
-        let removal = Removal { what: Removed::All, until, rule: "older than 1d".to_owned() };
+        let removal = Removal { what: RemovalKind::All, until, rule: "older than 1d".to_owned() };
         let said = self.core.remove(&removal, &clock(self.seconds));
         self.commit();
         said
@@ -101,7 +101,7 @@ impl World {
     }
 
     fn certificate(&self, about: About, span: Span) -> Certificate {
-        let means = Means { trust: Trust::Named(vec![identity(99).public_key()]), ..Means::default() };
+        let means = CheckMaterial { trust: Trust::Named(vec![identity(99).public_key()]), ..CheckMaterial::default() };
         let mut evidence = Evidence::new(about, span, source("collector"), means).unwrap();
         inspect::dump(&self.disk, &mut |head, batch| evidence.ahead(head, batch)).unwrap();
         inspect::dump(&self.disk, &mut |head, batch| evidence.batch(head, batch)).unwrap();
@@ -229,7 +229,7 @@ fn nothing_goes_that_no_attestation_binds_and_nothing_before_the_log_says_so() {
     assert_eq!(world.core.sources().trimmed_until(), Offset::ZERO);
     let until = world.until(5);
     world.disk.fails_in(Some(0));
-    let removal = Removal { what: Removed::All, until, rule: "older than 1d".to_owned() };
+    let removal = Removal { what: RemovalKind::All, until, rule: "older than 1d".to_owned() };
     world.core.remove(&removal, &clock(world.seconds)).unwrap();
     assert!(world.core.commit(&clock(world.seconds)).is_err());
     world.disk.fails_in(None);
@@ -279,8 +279,8 @@ fn ends(world: &World) -> Vec<Offset> {
     world.core.log().trimmer().usage().unwrap().segments.iter().map(|segment| segment.end).collect()
 }
 
-fn attested(world: &World) -> Attested {
-    Attested { own: source("collector"), here: world.core.place(), keys: world.core.keys_of_log() }
+fn attested(world: &World) -> AttestedLog {
+    AttestedLog { own: source("collector"), here: world.core.place(), keys: world.core.keys_of_log() }
 }
 
 /// Every entry's ingest time, ten years earlier: anyone who can write to the disk can do that, checksums included.

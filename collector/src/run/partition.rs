@@ -16,10 +16,10 @@ use crate::config::Config;
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::DataDirectory;
 use crate::indexing;
-use crate::intake::{self, Health, Incoming, Outbox, Views, WeakIntake, Writer};
+use crate::intake::{self, Health, Incoming, Outbox, WeakIntake, WriterThread, WriterViews};
 use crate::limits::{QUESTIONS_MAX, RETENTION_EVERY};
 use crate::log::{Emptying, Engine, OpenedLog, Opening, ReadLog, Trimming, UnifiedLog, Upkeep};
-use crate::partitions::Held;
+use crate::partitions::PartitionHandles;
 use crate::posted::RedbIds;
 use crate::questions;
 use crate::retention;
@@ -28,7 +28,7 @@ use crate::supervise::Supervisor;
 use crate::turns::Commits;
 
 /// The parts that all partitions share.
-pub(super) struct Around<'a> {
+pub(super) struct Surroundings<'a> {
     pub config: &'a Config,
     pub data: &'a Path,
     pub supervisor: &'a Supervisor,
@@ -36,8 +36,8 @@ pub(super) struct Around<'a> {
     pub stopping: &'a Stop,
 }
 
-/// How messages reach a partition's writer, and how its answers leave.
-pub(super) struct Ways {
+/// The channels to and from a partition's writer.
+pub(super) struct WriterChannels {
     pub incoming: mpsc::Receiver<Incoming>,
     pub outbox: Outbox,
     pub posts: WeakIntake,
@@ -46,22 +46,22 @@ pub(super) struct Ways {
 
 /// The threads to wait for at the end.
 pub(super) struct RunningPartition {
-    pub writer: Writer,
+    pub writer: WriterThread,
     pub attesting: Option<JoinThread>,
 }
 
 impl RunningPartition {
     /// Starts all threads of a partition.
     pub fn start(
-        opened: Opened<impl UnifiedLog + Send + 'static>,
-        ways: Ways,
-        around: &Around<'_>,
-    ) -> Result<(Self, Held), RunError> {
-        let Opened { core, reader, upkeep } = opened;
-        let Ways { incoming, outbox, posts, commits } = ways;
-        let Around { config, data, supervisor, health, stopping } = around;
+        opened: OpenedPartition<impl UnifiedLog + Send + 'static>,
+        ways: WriterChannels,
+        around: &Surroundings<'_>,
+    ) -> Result<(Self, PartitionHandles), RunError> {
+        let OpenedPartition { core, reader, upkeep } = opened;
+        let WriterChannels { incoming, outbox, posts, commits } = ways;
+        let Surroundings { config, data, supervisor, health, stopping } = around;
         let Upkeep { mut indexing, trimming, emptying } = upkeep;
-        let kept = Kept::of(config, &core);
+        let kept = RetentionStart::of(config, &core);
         let ids = RedbIds::open(&data.join("posted-ids.redb"), reader.another(), supervisor);
         let ids = Box::new(ids.map_err(system("a thread for the posted events"))?);
         let core = core.with_posted_ids(ids).with_new_names(config.names.new_max);
@@ -77,19 +77,19 @@ impl RunningPartition {
         let removing = Removing { log: reader.another(), trimming, emptying, intake: posts.clone() };
         let retention = kept.settings(config, removing, &views, health);
         retention::spawn(retention, (*stopping).clone(), supervisor).map_err(system("a thread for retention"))?;
-        let Views { durable, sources, .. } = views;
-        Ok((Self { writer, attesting }, Held { reader, durable, sources, intake: posts }))
+        let WriterViews { durable, sources, .. } = views;
+        Ok((Self { writer, attesting }, PartitionHandles { reader, durable, sources, intake: posts }))
     }
 }
 
 /// Admission over an open log, and its parts.
-pub(super) struct Opened<L: UnifiedLog> {
+pub(super) struct OpenedPartition<L: UnifiedLog> {
     core: Core<L>,
     reader: Arc<dyn ReadLog>,
     upkeep: Upkeep,
 }
 
-impl Opened<ChosenLog> {
+impl OpenedPartition<ChosenLog> {
     /// Opens the log, which takes long, outside the async tasks.
     pub async fn of(config: &Config, data: &DataDirectory) -> Result<Self, RunError> {
         let identity = data.identity()?;
@@ -109,15 +109,15 @@ impl Opened<ChosenLog> {
             let OpenedLog { log, recovery, reader, upkeep } = engine.open(opening, &mut sources)?;
             sources.find_unattested(&*reader);
             let core = Core::new(log, sources, own, &recovery, &clock.read());
-            Ok(Opened { core, reader, upkeep })
+            Ok(OpenedPartition { core, reader, upkeep })
         });
         opening.await.map_err(system("the opening of the log"))?
     }
 }
 
 /// Retention's facts about the log as it was opened.
-struct Kept {
-    attested: retention::Attested,
+struct RetentionStart {
+    attested: retention::AttestedLog,
     newest: Option<Attestation>,
     trimmed_until: Offset,
     emptied_until: Offset,
@@ -131,17 +131,23 @@ struct Removing {
     intake: WeakIntake,
 }
 
-impl Kept {
+impl RetentionStart {
     fn of(config: &Config, core: &Core<impl UnifiedLog>) -> Self {
         Self {
-            attested: retention::Attested { own: config.name, here: core.place(), keys: core.keys_of_log() },
+            attested: retention::AttestedLog { own: config.name, here: core.place(), keys: core.keys_of_log() },
             newest: core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify()),
             trimmed_until: core.sources().trimmed_until(),
             emptied_until: core.sources().emptied_until(),
         }
     }
 
-    fn settings(self, config: &Config, removing: Removing, views: &Views, health: &Arc<Health>) -> retention::Settings {
+    fn settings(
+        self,
+        config: &Config,
+        removing: Removing,
+        views: &WriterViews,
+        health: &Arc<Health>,
+    ) -> retention::Settings {
         let Self { attested, newest, trimmed_until, emptied_until } = self;
         let Removing { log, trimming, emptying, intake } = removing;
         retention::Settings {
@@ -162,7 +168,11 @@ impl Kept {
 }
 
 /// Starts to write attestations to the configured file, if there is one.
-fn start_attesting(config: &Config, views: &Views, supervisor: &Supervisor) -> Result<Option<JoinThread>, RunError> {
+fn start_attesting(
+    config: &Config,
+    views: &WriterViews,
+    supervisor: &Supervisor,
+) -> Result<Option<JoinThread>, RunError> {
     let file = config.attest.file.clone();
     let started = file.map(|file| attesting::spawn(file, views.attested.clone(), supervisor));
     started.transpose().map_err(system("a thread for attestations"))

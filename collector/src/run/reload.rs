@@ -14,7 +14,7 @@ use crate::endpoint::Gate;
 use super::{RunError, broker_settings, system};
 
 /// The receiver of changes to a running collector.
-pub(super) enum Door {
+pub(super) enum ReloadTarget {
     /// The endpoint.
     Endpoint(Arc<Gate>),
     /// The client of the broker.
@@ -29,7 +29,7 @@ pub(super) fn hangups() -> Result<Signal, RunError> {
 /// Reloads the configuration at every SIGHUP, for as long as signals can be received.
 pub(super) async fn on_hangup(
     mut hangups: Signal,
-    door: &Door,
+    door: &ReloadTarget,
     mut running: Config,
     again: impl Fn() -> Result<Config, ConfigError>,
 ) {
@@ -48,20 +48,20 @@ pub(super) async fn on_hangup(
     }
 }
 
-fn take(door: &Door, running: &Config, fresh: &Config) -> Result<(), RunError> {
+fn take(door: &ReloadTarget, running: &Config, fresh: &Config) -> Result<(), RunError> {
     match (door, broker_settings(fresh)?) {
-        (Door::Endpoint(gate), None) => {
+        (ReloadTarget::Endpoint(gate), None) => {
             let settings = fresh.endpoint()?;
             let ended = gate.replace(&settings)?;
             let users = fresh.mqtt.user.len();
             tracing::info!(users, tls = settings.tls.is_some(), ended, "SIGHUP: users and certificates are in use");
         }
-        (Door::Broker(door), Some(settings)) => {
+        (ReloadTarget::Broker(door), Some(settings)) => {
             door.replace(&settings)?;
             tracing::info!("SIGHUP: login and certificates for the broker are in use");
         }
         // Listed below with all other changes.
-        (Door::Endpoint(_), Some(_)) | (Door::Broker(_), None) => {}
+        (ReloadTarget::Endpoint(_), Some(_)) | (ReloadTarget::Broker(_), None) => {}
     }
     let changed = changed(running, fresh);
     if !changed.is_empty() {

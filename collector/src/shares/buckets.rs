@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::Address;
+use super::ClientAddress;
 
 /// A bucket of tokens for each address, and one for all clients without a known address.
 ///
@@ -14,7 +14,7 @@ pub struct Buckets {
     tokens_max: u32,
     token_us: u64,
     addresses_max: usize,
-    full_at_us: HashMap<Option<Address>, u64>,
+    full_at_us: HashMap<Option<ClientAddress>, u64>,
     /// When full buckets were last removed.
     swept_us: u64,
 }
@@ -38,12 +38,12 @@ impl Buckets {
     }
 
     /// Whether there is a token.
-    pub fn has(&self, of: Option<Address>, now_us: u64) -> bool {
+    pub fn has(&self, of: Option<ClientAddress>, now_us: u64) -> bool {
         self.full_at(&self.bucket(of), now_us) + self.token_us <= now_us + self.fill_us()
     }
 
     /// Takes a token; returns whether there was one.
-    pub fn take(&mut self, of: Option<Address>, now_us: u64) -> bool {
+    pub fn take(&mut self, of: Option<ClientAddress>, now_us: u64) -> bool {
         self.make_room(of, now_us);
         if !self.has(of, now_us) {
             return false;
@@ -55,7 +55,7 @@ impl Buckets {
     }
 
     /// Returns an unused token.
-    pub fn give_back(&mut self, of: Option<Address>) {
+    pub fn give_back(&mut self, of: Option<ClientAddress>) {
         let (bucket, token_us) = (self.bucket(of), self.token_us);
         self.full_at_us.entry(bucket).and_modify(|at_us| *at_us = at_us.saturating_sub(token_us));
     }
@@ -64,17 +64,17 @@ impl Buckets {
         self.token_us * u64::from(self.tokens_max)
     }
 
-    fn full_at(&self, bucket: &Option<Address>, now_us: u64) -> u64 {
+    fn full_at(&self, bucket: &Option<ClientAddress>, now_us: u64) -> u64 {
         self.full_at_us.get(bucket).map_or(now_us, |at_us| (*at_us).max(now_us))
     }
 
     /// The address of its own bucket, if it has one or can get one.
-    fn bucket(&self, of: Option<Address>) -> Option<Address> {
+    fn bucket(&self, of: Option<ClientAddress>) -> Option<ClientAddress> {
         of.filter(|_| self.full_at_us.len() < self.addresses_max || self.full_at_us.contains_key(&of))
     }
 
     /// Removes full buckets; seldom, as that walks over all of them.
-    fn make_room(&mut self, of: Option<Address>, now_us: u64) {
+    fn make_room(&mut self, of: Option<ClientAddress>, now_us: u64) {
         let is_short = self.full_at_us.len() >= self.addresses_max && !self.full_at_us.contains_key(&of);
         if is_short && now_us >= self.swept_us + self.token_us {
             self.swept_us = now_us;
@@ -92,8 +92,8 @@ mod tests {
 
     const SECOND_US: u64 = 1_000_000;
 
-    fn address(number: u32) -> Option<Address> {
-        Some(Address::of(std::net::Ipv4Addr::from(number).into()))
+    fn address(number: u32) -> Option<ClientAddress> {
+        Some(ClientAddress::of(std::net::Ipv4Addr::from(number).into()))
     }
 
     fn default_buckets() -> Buckets {

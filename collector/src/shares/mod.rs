@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 /// The owner of a share: an IPv4 address, or the /64 network of an IPv6 address, which is one site's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Address(IpAddr);
+pub struct ClientAddress(IpAddr);
 
-impl fmt::Display for Address {
+impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V4(address) => address.fmt(f),
@@ -27,7 +27,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl Address {
+impl ClientAddress {
     /// The address of a peer.
     pub fn of(peer: IpAddr) -> Self {
         match peer.to_canonical() {
@@ -42,13 +42,13 @@ impl Address {
 pub struct Shares {
     total: usize,
     of_one: usize,
-    held: Mutex<Held>,
+    held: Mutex<Amounts>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct Amounts {
     all: usize,
-    by: HashMap<Address, usize>,
+    by: HashMap<ClientAddress, usize>,
 }
 
 /// Why a share is refused.
@@ -69,7 +69,7 @@ pub enum Full {
 /// An amount held by a client, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
-    of: Address,
+    of: ClientAddress,
     count: usize,
     shares: Arc<Shares>,
 }
@@ -82,7 +82,7 @@ impl Shares {
     }
 
     /// Takes an amount for a client.
-    pub fn take(self: &Arc<Self>, of: Address, count: usize) -> Result<Share, Full> {
+    pub fn take(self: &Arc<Self>, of: ClientAddress, count: usize) -> Result<Share, Full> {
         let mut share = Share { of, count: 0, shares: Arc::clone(self) };
         share.grow(count)?;
         Ok(share)
@@ -93,7 +93,7 @@ impl Shares {
         self.lock().all
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Amounts> {
         // It is consistent at any time, also after a holder's panic.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,8 +141,8 @@ mod tests {
 
     use super::*;
 
-    fn address(text: &str) -> Address {
-        Address::of(text.parse().unwrap())
+    fn address(text: &str) -> ClientAddress {
+        ClientAddress::of(text.parse().unwrap())
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
                 } else {
                     Ok(())
                 };
-                let taken = shares.take(Address::of([10, 0, 0, client].into()), count);
+                let taken = shares.take(ClientAddress::of([10, 0, 0, client].into()), count);
                 prop_assert_eq!(taken.as_ref().map(drop).map_err(|full| *full), expected);
                 held.extend(taken.ok().map(|share| (client, share)));
             }

@@ -11,13 +11,13 @@ use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
 /// Every source by name. Every change goes through here, so that none is missed; recording one costs the same however
 /// many sources there are.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct SourceTable {
     by_name: BTreeMap<SourceId, Source>,
     /// Names whose source has changed: each existing one once, a removed one perhaps more often.
     changed: Vec<SourceId>,
 }
 
-impl Known {
+impl SourceTable {
     pub fn len(&self) -> usize {
         self.by_name.len()
     }

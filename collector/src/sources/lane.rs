@@ -43,12 +43,12 @@ pub(crate) struct LaneRecord {
     batches: u64,
     events: u64,
     /// Seldom changed, and then copied if the former state is still needed.
-    missing: Arc<Missing>,
+    missing: Arc<LaneGaps>,
 }
 
 /// The missing sequences of a lane.
 #[derive(Clone, Debug, Default)]
-struct Missing {
+struct LaneGaps {
     /// Missing here, by whatever event.
     gaps: RangeSet,
     /// Missing here, and reported by a gap event.
@@ -75,7 +75,7 @@ impl LaneRecord {
     }
 
     /// Its missing sequences, for a change.
-    fn missing_mut(&mut self) -> &mut Missing {
+    fn missing_mut(&mut self) -> &mut LaneGaps {
         Arc::make_mut(&mut self.missing)
     }
 
@@ -92,7 +92,7 @@ impl LaneRecord {
 
     /// Whether only its name is known.
     pub fn is_blank(&self) -> bool {
-        let Missing { gaps, lost, .. } = &*self.missing;
+        let LaneGaps { gaps, lost, .. } = &*self.missing;
         self.batches == 0 && gaps.is_empty() && lost.is_empty() && self.in_ring().is_none()
     }
 

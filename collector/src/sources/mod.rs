@@ -40,11 +40,11 @@ use afferent_protocol::sign::PublicKey;
 use crate::log::ReadLog;
 use crate::log::address::Partition;
 use crate::log::records::Decoder;
-use crate::log::{Beat, History, Rebuild, Step};
+use crate::log::{HeartbeatStep, Rebuild, SegmentHistory, Step};
 use crate::terms::Terms;
 use afferent_protocol::session::signed::LogId;
 use journal::Journal;
-use known::Known;
+use known::SourceTable;
 use newcomers::Newcomers;
 use source::Pinned;
 
@@ -53,7 +53,7 @@ use source::Pinned;
 pub struct Sources {
     own: SourceId,
     own_end: Option<OwnEnd>,
-    sources: Known,
+    sources: SourceTable,
     newcomers: Newcomers,
     journal: Journal,
     unattested: Unattested,
@@ -93,7 +93,7 @@ impl Sources {
 
     /// No sources yet, in this partition.
     pub fn of_partition(own: SourceId, partition: Partition) -> Self {
-        let (sources, journal) = (Known::default(), Journal::default());
+        let (sources, journal) = (SourceTable::default(), Journal::default());
         Self {
             own,
             own_end: None,
@@ -225,7 +225,7 @@ impl Sources {
     }
 
     /// Takes the history of a segment, in place of its batches.
-    fn rebuild_history(&mut self, history: &History) {
+    fn rebuild_history(&mut self, history: &SegmentHistory) {
         for step in &history.steps {
             match step {
                 Step::Came(stretch) => {
@@ -346,7 +346,7 @@ impl Sources {
         let mut decoder = std::mem::take(&mut self.decoder);
         let header = batch.header();
         for record in decoder.open(batch).readable() {
-            if let Some(beat) = Beat::of(header, &record.event)
+            if let Some(beat) = HeartbeatStep::of(header, &record.event)
                 && let Some(source) = self.get_or_add(header.source)
             {
                 source.beat(&beat);
@@ -450,7 +450,7 @@ impl Rebuild for Sources {
         self.rebuild(head, batch);
     }
 
-    fn history(&mut self, history: &History) {
+    fn history(&mut self, history: &SegmentHistory) {
         self.rebuild_history(history);
     }
 }

@@ -7,7 +7,7 @@
 use afferent_protocol::ids::SourceId;
 
 use super::Sources;
-use super::newcomers::Standing;
+use super::newcomers::NewcomerRank;
 use super::view::LinkState;
 use crate::core::Reason;
 
@@ -22,9 +22,9 @@ impl Sources {
         match self.sources.get_mut(&name) {
             Some(source) if name != self.own && !source.has_delivered() && !source.is_kept() => {
                 let standing = match (&source.pinned, source.link()) {
-                    (None, _) => Standing::Refused,
-                    (Some(_), LinkState::Online) => Standing::There,
-                    (Some(_), LinkState::Offline | LinkState::Unknown) => Standing::Away,
+                    (None, _) => NewcomerRank::Refused,
+                    (Some(_), LinkState::Online) => NewcomerRank::There,
+                    (Some(_), LinkState::Offline | LinkState::Unknown) => NewcomerRank::Away,
                 };
                 self.newcomers.heard(name, standing);
             }

@@ -6,7 +6,7 @@ use afferent_protocol::ids::SourceId;
 
 /// The standing of a newcomer. The first in this order are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(super) enum NewcomerRank {
     /// It is known only by a refusal.
     Refused,
     /// It has proved a key, and is not connected.
@@ -18,8 +18,8 @@ pub(super) enum Standing {
 /// All newcomers: within one standing, in the order of their last messages, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Newcomers {
-    known: BTreeMap<SourceId, (Standing, u64)>,
-    order: BTreeSet<(Standing, u64, SourceId)>,
+    known: BTreeMap<SourceId, (NewcomerRank, u64)>,
+    order: BTreeSet<(NewcomerRank, u64, SourceId)>,
     /// Number of names that are known only by refusals.
     refused: usize,
     /// Number of calls of `heard`, which orders the names.
@@ -28,18 +28,18 @@ pub(super) struct Newcomers {
 
 impl Newcomers {
     /// A newcomer has sent something now.
-    pub fn heard(&mut self, name: SourceId, standing: Standing) {
+    pub fn heard(&mut self, name: SourceId, standing: NewcomerRank) {
         self.remove(&name);
         self.heard += 1;
         self.known.insert(name, (standing, self.heard));
         self.order.insert((standing, self.heard, name));
-        self.refused += usize::from(standing == Standing::Refused);
+        self.refused += usize::from(standing == NewcomerRank::Refused);
     }
 
     /// A name is no newcomer, or no longer one.
     pub fn remove(&mut self, name: &SourceId) {
         let Some((standing, heard)) = self.known.remove(name) else { return };
-        self.refused -= usize::from(standing == Standing::Refused);
+        self.refused -= usize::from(standing == NewcomerRank::Refused);
         let was_there = self.order.remove(&(standing, heard, *name));
         assert!(was_there, "both say the same of a name");
     }
@@ -65,7 +65,7 @@ impl Newcomers {
 
     /// The one to drop first among those that have proved a key.
     pub fn first_proved(&self) -> Option<SourceId> {
-        let proved = (Standing::Away, 0, SourceId::literal("a"));
+        let proved = (NewcomerRank::Away, 0, SourceId::literal("a"));
         self.order.range(proved..).next().map(|(.., name)| *name)
     }
 
@@ -83,13 +83,13 @@ mod tests {
     fn who_was_heard_of_longest_ago_gives_way_and_who_is_there_comes_last() {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(SourceId::literal);
         let mut newcomers = Newcomers::default();
-        newcomers.heard(a, Standing::There);
-        newcomers.heard(b, Standing::Away);
-        newcomers.heard(c, Standing::Away);
-        newcomers.heard(d, Standing::Refused);
+        newcomers.heard(a, NewcomerRank::There);
+        newcomers.heard(b, NewcomerRank::Away);
+        newcomers.heard(c, NewcomerRank::Away);
+        newcomers.heard(d, NewcomerRank::Refused);
         assert_eq!((newcomers.proved(), newcomers.refused()), (3, 1));
         assert_eq!((newcomers.first_proved(), newcomers.first_refused()), (Some(b), Some(d)));
-        newcomers.heard(b, Standing::Away);
+        newcomers.heard(b, NewcomerRank::Away);
         let mut gone = Vec::new();
         while let Some(first) = newcomers.first() {
             newcomers.remove(&first);

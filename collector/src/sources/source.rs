@@ -13,7 +13,7 @@ use super::view::{
 };
 use crate::core::Reason;
 use crate::limits::{HEARTBEATS_KEPT, RINGS_REPLACED_KEPT, SOURCE_LANES_NEW_MAX};
-use crate::log::Beat;
+use crate::log::HeartbeatStep;
 
 /// The key that a source is held to.
 #[derive(Clone, Debug)]
@@ -93,8 +93,8 @@ impl Source {
     }
 
     /// It has sent a heartbeat.
-    pub fn beat(&mut self, beat: &Beat) {
-        let Beat { time, synchronised, instance, lanes, .. } = beat;
+    pub fn beat(&mut self, beat: &HeartbeatStep) {
+        let HeartbeatStep { time, synchronised, instance, lanes, .. } = beat;
         if self.heartbeats.len() == HEARTBEATS_KEPT {
             self.heartbeats.pop_front();
         }

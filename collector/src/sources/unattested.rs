@@ -11,7 +11,7 @@ use afferent_protocol::sign::Running;
 
 use crate::limits::ATTEST_BATCHES_MAX;
 use crate::log::ReadLog;
-use crate::log::events::{Part, Walk};
+use crate::log::events::{Walk, WalkItem};
 
 /// An entry of the log, as attestations bind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Unattested {
         let from = self.end.max(kept.start);
         let read = Walk::over(log, from..kept.end).run(&mut Vec::new(), &mut |part| {
             // Unreadable entries are not attested.
-            if let Part::Entry(entry) = part
+            if let WalkItem::Entry(entry) = part
                 && entry.first() >= from
             {
                 self.push(Entered::of(entry.head, entry.batch));

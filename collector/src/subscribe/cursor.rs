@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::Filter;
-use super::share::Share;
+use super::share::SourceShare;
 use crate::cloud_event::HOLE_SOURCE;
 use crate::limits::{LOG_READ_BYTES, PAGE_SCAN_BYTES};
 use crate::log::address::Addresses;
-use crate::log::events::{self, Entry, Event, Hole, Item, Opened, Part, Unreadable, Walk};
+use crate::log::events::{self, Entry, Event, Hole, Item, OpenedEntry, Unreadable, Walk, WalkItem};
 use crate::log::records::Decoder;
 use crate::log::{ReadLog, ReadLogError, Wanted};
 
@@ -35,7 +35,7 @@ pub(super) trait Sink {
 }
 
 /// A reader's offset and filter.
-pub(super) struct Cursor {
+pub(super) struct ReadCursor {
     next: Offset,
     /// The end of the read; `None` follows the log forever.
     end: Option<Offset>,
@@ -45,14 +45,14 @@ pub(super) struct Cursor {
     /// Ingest times from the first one on and before the second one; `None` for all.
     ingested: Option<(Timestamp, Timestamp)>,
     wanted: Wanted,
-    share: Share,
+    share: SourceShare,
     /// The collector's own name, once a log has supplied it.
     own: Option<SourceId>,
     scratch: Vec<u8>,
     decoder: Decoder,
 }
 
-impl Cursor {
+impl ReadCursor {
     /// Follows the log from `next` on, forever.
     pub fn follow(next: Offset, filter: Filter) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Cursor {
             wanted: filter.wanted(),
             filter,
             ingested: None,
-            share: Share::default(),
+            share: SourceShare::default(),
             own: None,
             scratch: Vec::new(),
             decoder: Decoder::default(),
@@ -82,7 +82,7 @@ impl Cursor {
     }
 
     /// Only events of this share.
-    pub fn shared(self, share: Share) -> Self {
+    pub fn shared(self, share: SourceShare) -> Self {
         Self { share, ..self }
     }
 
@@ -160,18 +160,18 @@ impl Cursor {
     }
 
     /// Passes the wanted items of a part of the log that begins before `end`; returns about how many bytes were read.
-    fn part_of_log(&mut self, part: Part<'_>, end: Offset, sink: &mut impl Sink) -> usize {
+    fn part_of_log(&mut self, part: WalkItem<'_>, end: Offset, sink: &mut impl Sink) -> usize {
         match part {
-            Part::Entry(entry) => {
+            WalkItem::Entry(entry) => {
                 self.entry(entry, end, sink);
                 entry.head.entry_len()
             }
-            Part::Hole(hole) => {
+            WalkItem::Hole(hole) => {
                 let addresses = hole.addresses.clone();
                 self.missing(Item::Hole(hole), &addresses, sink);
                 LOG_READ_BYTES
             }
-            Part::Removed(removed) => {
+            WalkItem::Removed(removed) => {
                 let addresses = removed.addresses.clone();
                 self.missing(Item::Removed(removed), &addresses, sink);
                 0
@@ -207,7 +207,7 @@ impl Cursor {
         self.decoder = decoder;
     }
 
-    fn opened(&mut self, opened: &mut Opened<'_>, is_own: bool, entry_end: Offset, sink: &mut impl Sink) {
+    fn opened(&mut self, opened: &mut OpenedEntry<'_>, is_own: bool, entry_end: Offset, sink: &mut impl Sink) {
         let entry = opened.entry();
         let source = entry.header().source.as_str();
         if opened.subjects().is_some_and(|subjects| !self.filter.takes_subjects(subjects, source)) {

@@ -9,7 +9,7 @@ use super::facts::{Facts, LineKind};
 use crate::log::NameHash;
 
 #[derive(Clone, Debug)]
-struct Line {
+struct PageLine {
     /// The event's offset; of a hole the last one.
     offset: Offset,
     /// Its end in the page, in bytes; it begins at the end of its predecessor.
@@ -19,21 +19,21 @@ struct Line {
 
 /// The lines of one page.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
-    lines: Vec<Line>,
+pub struct PageLines {
+    lines: Vec<PageLine>,
     /// By machine: the lines that may be about it. Unreadable events may be about every machine.
     machines: HashMap<NameHash, Vec<u32>>,
     of_all: Vec<u32>,
 }
 
-impl Lines {
+impl PageLines {
     pub(super) fn push(&mut self, offset: Offset, end: usize, facts: Facts) {
         let at = u32::try_from(self.lines.len()).expect("a page has fewer lines");
         match facts.line {
             LineKind::Event => self.machines.entry(NameHash::machine(&facts.subject)).or_default().push(at),
             LineKind::Batch | LineKind::Hole => self.of_all.push(at),
         }
-        self.lines.push(Line { offset, end, facts });
+        self.lines.push(PageLine { offset, end, facts });
     }
 
     /// Passes the parts of the page, in order, that a reader with all events before `from` wants.
@@ -103,9 +103,9 @@ mod tests {
         log
     }
 
-    fn pages(log: &MemoryLog, mut reading: Reading) -> (Vec<u8>, Lines) {
+    fn pages(log: &MemoryLog, mut reading: Reading) -> (Vec<u8>, PageLines) {
         let mut out = Vec::new();
-        let (mut lines, mut before) = (Lines::default(), Offset::ZERO);
+        let (mut lines, mut before) = (PageLines::default(), Offset::ZERO);
         while reading.next() > before {
             before = reading.next();
             reading.page(log, &mut out).unwrap();

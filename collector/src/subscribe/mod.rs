@@ -5,7 +5,7 @@
 //! - [`Filter`]: the wanted events; `share`: a reader's part of them where several readers divide them
 //! - `cursor`: how far it has come; walks over the log and yields typed items
 //! - `rendering`: items as CloudEvents; `framing`: the separators between them
-//! - [`Reading`]: all of this together, page after page; [`Lines`]: a page out of which many readers select their
+//! - [`Reading`]: all of this together, page after page; [`PageLines`]: a page out of which many readers select their
 //!   events
 //! - [`named`]: cursors stored here for readers, who may share the work
 //!
@@ -30,6 +30,6 @@ mod embedded_tests;
 pub use cursor::Page;
 pub use filter::{Filter, FilterError};
 pub use framing::Format;
-pub use lines::Lines;
+pub use lines::PageLines;
 pub use page::Reading;
 pub use start::{Start, StartError, StartTextError};

@@ -2,30 +2,30 @@
 
 use afferent_protocol::ids::{Offset, Timestamp};
 
-use super::cursor::Cursor;
+use super::cursor::ReadCursor;
 use super::framing::Format;
-use super::rendering::Rendering;
-use super::share::Share;
-use super::{Filter, Lines, Page};
+use super::rendering::PageRenderer;
+use super::share::SourceShare;
+use super::{Filter, Page, PageLines};
 use crate::limits::PAGE_BYTES;
 use crate::log::events::Entry;
 use crate::log::{ReadLog, ReadLogError};
 
 /// A reader of the log: its filter, its offset, and the framing of its events.
 pub struct Reading {
-    cursor: Cursor,
-    rendering: Rendering,
+    cursor: ReadCursor,
+    rendering: PageRenderer,
 }
 
 impl Reading {
     /// Follows the log from `next` on, forever.
     pub fn follow(next: Offset, filter: Filter, format: Format) -> Self {
-        Self { cursor: Cursor::follow(next, filter), rendering: Rendering::new(format) }
+        Self { cursor: ReadCursor::follow(next, filter), rendering: PageRenderer::new(format) }
     }
 
     /// Reads from `next` up to `end`, and `limit` events at most.
     pub fn part(next: Offset, end: Offset, limit: u64, filter: Filter, format: Format) -> Self {
-        Self { cursor: Cursor::part(next, end, limit, filter), rendering: Rendering::new(format) }
+        Self { cursor: ReadCursor::part(next, end, limit, filter), rendering: PageRenderer::new(format) }
     }
 
     /// Only entries ingested at `from` or later and before `until`: the collector's clock may have been set between the
@@ -40,12 +40,12 @@ impl Reading {
     }
 
     /// The lines of the last page; empty on a second call.
-    pub fn take_lines(&mut self) -> Lines {
+    pub fn take_lines(&mut self) -> PageLines {
         self.rendering.take_lines()
     }
 
     /// Only events of this share.
-    pub(super) fn shared(self, share: Share) -> Self {
+    pub(super) fn shared(self, share: SourceShare) -> Self {
         Self { cursor: self.cursor.shared(share), ..self }
     }
 

@@ -3,7 +3,7 @@
 use afferent_protocol::event::{Body, Event};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
-use super::Lines;
+use super::PageLines;
 use super::cursor::Sink;
 use super::facts::{Facts, LineKind};
 use super::filter::UNREADABLE_SEVERITY;
@@ -18,29 +18,29 @@ use crate::log::events::{Entry, Item};
 const TRIMMED: &str = "retention has removed these events; the `trimmed` event of the collector says why";
 
 /// Renders items, page after page.
-pub(super) struct Rendering {
+pub(super) struct PageRenderer {
     framing: Framing,
-    writer: cloud_event::Writer,
+    writer: cloud_event::EventRenderer,
     /// The source of the current entry, and whether the collector has made it.
     source: Option<SourceId>,
     is_own: bool,
     /// The facts of the rendered events, if readers select theirs among them.
-    lines: Option<Lines>,
+    lines: Option<PageLines>,
 }
 
-impl Rendering {
+impl PageRenderer {
     pub fn new(format: Format) -> Self {
-        let (framing, writer) = (Framing::new(format), cloud_event::Writer::new());
+        let (framing, writer) = (Framing::new(format), cloud_event::EventRenderer::new());
         Self { framing, writer, source: None, is_own: false, lines: None }
     }
 
     /// Keeps the facts of the events of every page.
     pub fn with_lines(self) -> Self {
-        Self { lines: Some(Lines::default()), ..self }
+        Self { lines: Some(PageLines::default()), ..self }
     }
 
     /// The lines of the last page; empty on a second call.
-    pub fn take_lines(&mut self) -> Lines {
+    pub fn take_lines(&mut self) -> PageLines {
         self.lines.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -61,7 +61,7 @@ impl Rendering {
 }
 
 struct Into<'r> {
-    rendering: &'r mut Rendering,
+    rendering: &'r mut PageRenderer,
     out: &'r mut Vec<u8>,
     full_at: usize,
 }
@@ -90,7 +90,7 @@ impl Into<'_> {
 
 impl Sink for Into<'_> {
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
-        let Rendering { writer, source, is_own: known, .. } = &mut *self.rendering;
+        let PageRenderer { writer, source, is_own: known, .. } = &mut *self.rendering;
         (*source, *known) = (Some(entry.header().source), is_own);
         writer.own(is_own);
         writer.entry(entry.partition, entry.head, entry.header());

@@ -10,9 +10,9 @@ type Takes = Box<dyn Fn(&str, Offset) -> bool + Send>;
 
 /// Events of some sources, each from its own offset on; of all sources by default.
 #[derive(Default)]
-pub(super) struct Share(Option<Takes>);
+pub(super) struct SourceShare(Option<Takes>);
 
-impl Share {
+impl SourceShare {
     /// The events whose source and offset `takes` accepts.
     pub fn of(takes: impl Fn(&str, Offset) -> bool + Send + 'static) -> Self {
         Self(Some(Box::new(takes)))

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use afferent_collector::core::{Answer, Connection, Reason, Refusal};
+use afferent_collector::core::{Answer, MessageConnection, Reason, Refusal};
 use afferent_collector::endpoint::{Access, Endpoint, EndpointSettings, Registry};
-use afferent_collector::intake::{self, Admission, Health, Intake, Outbox, Verdict, Writer};
+use afferent_collector::intake::{self, Admission, Admitted, Health, Intake, Outbox, WriterThread};
 use afferent_collector::supervise::Supervisor;
 use afferent_host::stop::{self, StopSender};
 use afferent_protocol::batch::ClockReading;
@@ -91,9 +91,9 @@ impl Admission for Fake {
         &mut self,
         agent: SourceId,
         payload: &[u8],
-        connection: Option<Connection>,
+        connection: Option<MessageConnection>,
         _clock: &ClockReading,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<Admitted, Refusal> {
         if payload == b"garbage" {
             return Err(Refusal { reason: Reason::Malformed, message: "garbage".to_owned() });
         }
@@ -101,12 +101,12 @@ impl Admission for Fake {
         let (control, connection) = (answer(), connection.map(|connection| connection.number));
         self.answers.push(Answer { agent, connection, message: control.encode().to_vec(), control });
         Ok(match payload {
-            [b'r', b'u', b'n', b' ', run] => Verdict::Proved(Instance([*run; 16])),
-            _ => Verdict::Taken,
+            [b'r', b'u', b'n', b' ', run] => Admitted::Proved(Instance([*run; 16])),
+            _ => Admitted::Taken,
         })
     }
 
-    fn state(&mut self, _agent: SourceId, _payload: &[u8], _clock: &ClockReading) -> Result<Verdict, Refusal> {
+    fn state(&mut self, _agent: SourceId, _payload: &[u8], _clock: &ClockReading) -> Result<Admitted, Refusal> {
         panic!("only a broker's state topics count")
     }
 
@@ -157,7 +157,7 @@ pub struct Plant {
     pub registry: Arc<Registry>,
     switch: StopSender,
     serving: JoinHandle<()>,
-    writer: Writer,
+    writer: WriterThread,
 }
 
 /// Settings for a free port of this machine.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use afferent_collector::certificate::{About, Cause, Certificate, Evidence, Means, Span, Verdict};
+use afferent_collector::certificate::{About, Cause, Certificate, CheckMaterial, Evidence, Span, Verdict};
 use afferent_collector::log::{Trust, inspect};
 use afferent_protocol::ids::{SourceId, Timestamp};
 
@@ -59,7 +59,7 @@ fn certificate(
     let disk = SimDisk::of_files(files, rng.fork());
     let trust = Trust::Named(vec![world.collector_key.public_key()]);
     let own = SourceId::new("collector").expect("it is a name");
-    let means = Means { trust, ..Means::default() };
+    let means = CheckMaterial { trust, ..CheckMaterial::default() };
     let mut evidence = Evidence::new(About::Source(source), span, own, means).map_err(|error| error.to_string())?;
     let text = |error: afferent_collector::log::OpenError| error.to_string();
     inspect::dump(&disk, &mut |head, batch| evidence.ahead(head, batch)).map_err(text)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use afferent_collector::core::{Answer, Connection, Core, OwnIdentity, common};
+use afferent_collector::core::{Answer, Core, MessageConnection, OwnIdentity, common};
 use afferent_collector::log::{EmbeddedLog, LogSettings, UnifiedLog};
 use afferent_collector::sources::Sources;
 use afferent_protocol::batch::split;
@@ -266,7 +266,7 @@ impl CollectorNode {
         }
         let link = link.filter(|_| world.settings.path == Path::Stream);
         let connection =
-            link.map(|link| Connection { number: number(link), peer: None, name: None, is_vouched: false });
+            link.map(|link| MessageConnection { number: number(link), peer: None, name: None, is_vouched: false });
         let received = core.receive(agent, payload, connection, &clock);
         world.tell(format_args!(
             "collector gets from {agent}: {}; accepted {} duplicate {} early {} refused {:?}",

@@ -11,21 +11,21 @@ use axum::http::StatusCode;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::pace::Pace;
+use super::pace::BodyPace;
 use super::{Budgets, Client, Full, Share};
 use crate::api::problem::Problem;
 use crate::api::state::Api;
 use crate::limits::{HTTP_FAREWELL_BYTES_MAX, HTTP_FAREWELL_TIME, HTTP_ROOM_LOOKS_EVERY, HTTP_ROOM_TIME};
-use crate::refused::Kind;
+use crate::refused::RefusalKind;
 
-/// A body that has come whole, and its share of the budget.
+/// A body that was received completely, and its share of the budget.
 #[derive(Debug)]
-pub(in crate::api) struct Taken {
+pub(in crate::api) struct ReceivedBody {
     bytes: Vec<u8>,
     share: Share,
 }
 
-impl Deref for Taken {
+impl Deref for ReceivedBody {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -33,7 +33,7 @@ impl Deref for Taken {
     }
 }
 
-impl Taken {
+impl ReceivedBody {
     /// Lets go of the bytes; what was made of them still has their share.
     pub fn into_share(self) -> Share {
         self.share
@@ -58,12 +58,12 @@ impl FromRequest<Api> for Sent {
 
 impl Sent {
     /// Waits for the whole body, of at most so many bytes.
-    pub async fn taken(self, bytes_max: usize) -> Result<Taken, Problem> {
+    pub async fn taken(self, bytes_max: usize) -> Result<ReceivedBody, Problem> {
         taken(&self.budgets, &self.client, self.body, bytes_max).await
     }
 }
 
-async fn taken(budgets: &Budgets, client: &Client, body: Body, bytes_max: usize) -> Result<Taken, Problem> {
+async fn taken(budgets: &Budgets, client: &Client, body: Body, bytes_max: usize) -> Result<ReceivedBody, Problem> {
     let claimed = body.size_hint().lower();
     let mut stream = body.into_data_stream();
     let outcome = if claimed > bytes_max as u64 {
@@ -89,16 +89,16 @@ async fn whole(
     client: &Client,
     stream: &mut BodyDataStream,
     bytes_max: usize,
-) -> Result<Taken, Problem> {
+) -> Result<ReceivedBody, Problem> {
     let mut share = budgets.bodies.take(client.address(), 0).expect("nothing is always there");
-    let (mut bytes, mut pace) = (Vec::new(), Pace::new(Instant::now()));
+    let (mut bytes, mut pace) = (Vec::new(), BodyPace::new(Instant::now()));
     // For the body and not for each of its frames: else many half-sent bodies would wait for each other, a frame at a
     // time.
     let mut patience = HTTP_ROOM_TIME;
     loop {
         let frame = match timeout_at(pace.deadline(), stream.next()).await {
             Err(_) => return Err(too_slow(budgets, client, bytes.len())),
-            Ok(None) => return Ok(Taken { bytes, share }),
+            Ok(None) => return Ok(ReceivedBody { bytes, share }),
             Ok(Some(Err(_))) => {
                 let detail = "the body cannot be read to its end";
                 return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "send it whole"));
@@ -138,7 +138,7 @@ fn too_large(bytes_max: usize) -> Problem {
 fn too_slow(budgets: &Budgets, client: &Client, bytes: usize) -> Problem {
     let detail = format!("the body does not come: {bytes} bytes of it have, and then too few");
     let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, detail, "send it again, without a pause");
-    budgets.refuse(Kind::HttpSlow, client, problem)
+    budgets.refuse(RefusalKind::HttpSlow, client, problem)
 }
 
 fn no_room(budgets: &Budgets, client: &Client, full: Full) -> Problem {
@@ -148,5 +148,5 @@ fn no_room(budgets: &Budgets, client: &Client, full: Full) -> Problem {
     };
     let detail = format!("{whose} {most} bytes in requests that are not answered yet, and more is not taken at a time");
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "send it again when others have been answered");
-    budgets.refuse(Kind::HttpBodies, client, problem.again_in(Duration::from_secs(2)))
+    budgets.refuse(RefusalKind::HttpBodies, client, problem.again_in(Duration::from_secs(2)))
 }

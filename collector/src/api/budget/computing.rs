@@ -18,7 +18,7 @@ use crate::limits::{
     PAGE_SMALL_BYTES, REPLAY_TIME_MAX, VIEW_TIME_MAX, VIEWS_MAX, WHAT_IF_TIME_MAX, WHAT_IFS_MAX,
 };
 use crate::models::runner::Cancel;
-use crate::refused::Kind;
+use crate::refused::RefusalKind;
 
 /// What is computed. One kind does not wait for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Budgets {
                 Err(_) => "other questions of this kind have been waiting for longer, and take their time".to_owned(),
             };
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again later");
-            return Err(self.refuse(Kind::HttpComputations, client, problem.again_in(Duration::from_secs(10))));
+            return Err(self.refuse(RefusalKind::HttpComputations, client, problem.again_in(Duration::from_secs(10))));
         };
         let cancel = Cancel::within(time);
         let _waits = CancelOnDrop(cancel.clone());
@@ -112,7 +112,7 @@ impl Budgets {
             }
             let detail = format!("the answer takes longer than {} s to compute, and was given up", time.as_secs());
             let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, kind.remedy());
-            self.refuse(Kind::HttpComputations, client, problem)
+            self.refuse(RefusalKind::HttpComputations, client, problem)
         })
     }
 
@@ -121,7 +121,7 @@ impl Budgets {
         if bytes.len() > PAGE_SMALL_BYTES && self.room.is_short() {
             let detail = "clients do not read what they have asked for, and there is no room for more";
             let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again later");
-            return Err(self.refuse(Kind::HttpAnswers, client, problem.again_in(Duration::from_secs(5))));
+            return Err(self.refuse(RefusalKind::HttpAnswers, client, problem.again_in(Duration::from_secs(5))));
         }
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))];
         Ok((headers, Body::from(self.room.hold(bytes))).into_response())

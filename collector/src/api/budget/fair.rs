@@ -9,28 +9,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::{Address, Full};
+use super::{ClientAddress, Full};
 
 /// A queue, and what is done of it.
 #[derive(Debug)]
 pub(in crate::api) struct Fair {
     places: usize,
     waiting_max: usize,
-    line: Mutex<Line>,
+    line: Mutex<FairQueue>,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct FairQueue {
     running: usize,
     /// Turns so far.
     turns: u64,
-    clients: HashMap<Address, Served>,
-    waiting: VecDeque<(Address, oneshot::Sender<Turn>)>,
+    clients: HashMap<ClientAddress, ClientShare>,
+    waiting: VecDeque<(ClientAddress, oneshot::Sender<Turn>)>,
 }
 
-/// What a client has had, as long as it has more to come.
+/// The turns of a client that runs or waits.
 #[derive(Clone, Copy, Debug, Default)]
-struct Served {
+struct ClientShare {
     running: usize,
     last: u64,
 }
@@ -38,7 +38,7 @@ struct Served {
 /// A turn, until it is dropped.
 #[derive(Debug)]
 pub(in crate::api) struct Turn {
-    of: Address,
+    of: ClientAddress,
     fair: Arc<Fair>,
 }
 
@@ -50,7 +50,7 @@ impl Fair {
     }
 
     /// Waits for a turn; refuses where too many do already.
-    pub async fn turn(self: &Arc<Self>, of: Address) -> Result<Turn, Full> {
+    pub async fn turn(self: &Arc<Self>, of: ClientAddress) -> Result<Turn, Full> {
         let waits = {
             let mut line = self.lock();
             if line.running < self.places {
@@ -69,7 +69,7 @@ impl Fair {
     }
 
     /// A turn has ended: the next one begins.
-    fn end(self: &Arc<Self>, of: Address) {
+    fn end(self: &Arc<Self>, of: ClientAddress) {
         let next = {
             let mut line = self.lock();
             line.ended(of);
@@ -81,22 +81,22 @@ impl Fair {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Line> {
+    fn lock(&self) -> MutexGuard<'_, FairQueue> {
         // It is consistent at any time, also after a holder's panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
-    fn begin(&mut self, of: Address) {
+impl FairQueue {
+    fn begin(&mut self, of: ClientAddress) {
         self.running += 1;
         self.turns += 1;
         let last = self.turns;
         let served = self.clients.entry(of).or_default();
-        *served = Served { running: served.running + 1, last };
+        *served = ClientShare { running: served.running + 1, last };
     }
 
-    fn ended(&mut self, of: Address) {
+    fn ended(&mut self, of: ClientAddress) {
         let served = self.clients.get_mut(&of).expect("its turn has begun");
         (self.running, served.running) = (self.running - 1, served.running - 1);
         if served.running == 0 && !self.waiting.iter().any(|(waits, _)| *waits == of) {
@@ -104,11 +104,11 @@ impl Line {
         }
     }
 
-    fn next(&mut self) -> Option<(Address, oneshot::Sender<Turn>)> {
+    fn next(&mut self) -> Option<(ClientAddress, oneshot::Sender<Turn>)> {
         self.waiting.retain(|(_, waits)| !waits.is_closed());
-        let served = |of: &Address| self.clients.get(of).copied().unwrap_or_default();
+        let served = |of: &ClientAddress| self.clients.get(of).copied().unwrap_or_default();
         let order = |at: &usize| {
-            let Served { running, last } = served(&self.waiting[*at].0);
+            let ClientShare { running, last } = served(&self.waiting[*at].0);
             (running, last, *at)
         };
         let at = (0..self.waiting.len()).min_by_key(order)?;
@@ -128,8 +128,8 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Address {
-        Address::of([10, 0, 0, number].into())
+    fn client(number: u8) -> ClientAddress {
+        ClientAddress::of([10, 0, 0, number].into())
     }
 
     #[tokio::test]

@@ -31,12 +31,12 @@ use crate::limits::{
     HTTP_BODIES_BYTES_MAX, HTTP_BODIES_BYTES_OF_ONE_MAX, HTTP_CONNECTIONS_OF_ONE, HTTP_LONG_ANSWERS_MAX,
     HTTP_LONG_ANSWERS_OF_ONE_MAX, HTTP_RESERVE_OF, HTTP_STREAMS, HTTP_STREAMS_OF_ONE, RENDERING_MAX,
 };
-use crate::refused::{Kind, Refused};
-pub(super) use crate::shares::{Address, Full, Share, Shares};
+use crate::refused::{RefusalKind, Refused};
+pub(super) use crate::shares::{ClientAddress, Full, Share, Shares};
 pub(super) use body::Sent;
 use computing::Queues;
 use fair::{Fair, Turn};
-pub(super) use room::Room;
+pub(super) use room::PageBytes;
 
 /// Who asks: of a connection, and so of each of its requests.
 #[derive(Clone, Debug)]
@@ -64,8 +64,8 @@ impl Client {
     }
 
     /// Whose share it is that it uses.
-    pub fn address(&self) -> Address {
-        Address::of(self.peer.ip())
+    pub fn address(&self) -> ClientAddress {
+        ClientAddress::of(self.peer.ip())
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) struct Budgets {
     /// Bytes of bodies.
     bodies: Arc<Shares>,
     /// Pages that are rendered and not yet sent.
-    pub room: Room,
+    pub room: PageBytes,
     /// Pages that are being rendered.
     rendering: Arc<Fair>,
     computations: Queues,
@@ -103,7 +103,7 @@ impl Budgets {
             streams: Shares::new(part(HTTP_STREAMS), part(HTTP_STREAMS_OF_ONE)),
             long_answers: Shares::new(HTTP_LONG_ANSWERS_MAX, HTTP_LONG_ANSWERS_OF_ONE_MAX),
             bodies: Shares::new(HTTP_BODIES_BYTES_MAX, HTTP_BODIES_BYTES_OF_ONE_MAX),
-            room: Room::default(),
+            room: PageBytes::default(),
             // Each connection waits for one page at most, so that the number of connections bounds the queue.
             rendering: Fair::new(RENDERING_MAX, usize::MAX),
             computations: Queues::default(),
@@ -115,7 +115,7 @@ impl Budgets {
     pub fn stream(&self, client: &Client) -> Result<Share, Problem> {
         self.streams.take(client.address(), 1).map_err(|full| {
             let remedy = "close streams that nobody reads, or read several things from one stream and filter there";
-            self.refuse(Kind::HttpStreams, client, full.problem("event streams", remedy))
+            self.refuse(RefusalKind::HttpStreams, client, full.problem("event streams", remedy))
         })
     }
 
@@ -123,12 +123,12 @@ impl Budgets {
     pub fn long_answer(&self, client: &Client) -> Result<Share, Problem> {
         self.long_answers.take(client.address(), 1).map_err(|full| {
             let remedy = "ask again later, or page by page: up to 2000 events with a `cursor`";
-            self.refuse(Kind::HttpLongAnswers, client, full.problem("long answers", remedy))
+            self.refuse(RefusalKind::HttpLongAnswers, client, full.problem("long answers", remedy))
         })
     }
 
     /// A turn at rendering a page.
-    pub async fn rendering(&self, of: Address) -> Turn {
+    pub async fn rendering(&self, of: ClientAddress) -> Turn {
         self.rendering.turn(of).await.expect("its queue has no end")
     }
 
@@ -144,7 +144,7 @@ impl Budgets {
     }
 
     /// Counts a refusal, remembers whose it was, and gives it back.
-    pub fn refuse(&self, kind: Kind, client: &Client, problem: Problem) -> Problem {
+    pub fn refuse(&self, kind: RefusalKind, client: &Client, problem: Problem) -> Problem {
         let (why, peer) = (problem.detail.as_str(), Some(client.peer));
         self.health.refused.note(&Refused { kind, name: None, user: None, topic: None, peer, why });
         problem

@@ -6,15 +6,15 @@ use tokio::time::Instant;
 
 use crate::limits::{HTTP_BODY_BYTES_PER_S_MIN, HTTP_BODY_STALL_TIME};
 
-/// How a body comes in.
+/// The pace at which a body arrives.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct BodyPace {
     begun: Instant,
     progress: Instant,
     bytes: u64,
 }
 
-impl Pace {
+impl BodyPace {
     /// A body begins.
     pub fn new(now: Instant) -> Self {
         Self { begun: now, progress: now, bytes: 0 }
@@ -45,7 +45,7 @@ mod tests {
     /// For how many of `seconds` a body lives that sends so many bytes every so many seconds.
     fn lives(bytes: usize, every_s: u64, seconds: u64) -> u64 {
         let begun = Instant::now();
-        let mut pace = Pace::new(begun);
+        let mut pace = BodyPace::new(begun);
         for second in (every_s..=seconds).step_by(every_s as usize) {
             let now = begun + Duration::from_secs(second);
             if pace.deadline() < now {
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn who_was_kept_waiting_is_not_slow() {
         let begun = Instant::now();
-        let mut pace = Pace::new(begun);
+        let mut pace = BodyPace::new(begun);
         let (from, now) = (begun + Duration::from_secs(1), begun + Duration::from_secs(100));
         assert!(pace.deadline() < now, "the control");
         pace.waited(from, now);

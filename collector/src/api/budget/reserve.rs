@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::task::AbortHandle;
 
 use super::{Budgets, Client};
-use crate::refused::Kind;
+use crate::refused::RefusalKind;
 
 /// What is answered in the reserve.
 const ANSWERED: [&str; 2] = ["/healthz", "/metrics"];
@@ -57,7 +57,7 @@ pub(in crate::api) async fn keep(State(budgets): State<Arc<Budgets>>, request: R
         next.run(request).await
     } else {
         let remedy = "close some of them, or ask again later; /healthz and /metrics are answered all the same";
-        budgets.refuse(Kind::HttpConnections, &client, full.problem("connections", remedy)).into_response()
+        budgets.refuse(RefusalKind::HttpConnections, &client, full.problem("connections", remedy)).into_response()
     };
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer

@@ -11,18 +11,18 @@ use axum::body::Bytes;
 
 use crate::limits::{PAGE_BYTES, PAGE_SMALL_BYTES, PAGES_BYTES_MAX};
 
-/// How many bytes of pages there are. Clones are the same.
+/// The number of bytes of pages in memory. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(in crate::api) struct Room(Arc<AtomicUsize>);
+pub(in crate::api) struct PageBytes(Arc<AtomicUsize>);
 
-/// Bytes that count, until they are dropped.
+/// Bytes of a page, counted until they are dropped.
 #[derive(Debug)]
-struct Held {
+struct CountedBytes {
     bytes: Vec<u8>,
-    room: Room,
+    room: PageBytes,
 }
 
-impl Room {
+impl PageBytes {
     /// Whether large pages would be too much.
     pub fn is_short(&self) -> bool {
         self.held() >= PAGES_BYTES_MAX
@@ -48,17 +48,17 @@ impl Room {
             bytes.shrink_to_fit();
         }
         self.0.fetch_add(bytes.len(), Ordering::Relaxed);
-        Bytes::from_owner(Held { bytes, room: self.clone() })
+        Bytes::from_owner(CountedBytes { bytes, room: self.clone() })
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Held {
+impl Drop for CountedBytes {
     fn drop(&mut self) {
         let before = self.room.0.fetch_sub(self.bytes.len(), Ordering::Relaxed);
         assert!(before >= self.bytes.len(), "what is let go of was counted");
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn pages_are_small_while_those_of_stalled_readers_fill_the_room_and_large_again_when_they_are_gone() {
-        let room = Room::default();
+        let room = PageBytes::default();
         let page = || room.hold(vec![b'x'; room.page_bytes()]);
         let stalled: Vec<Bytes> = (0..2 * PAGES_BYTES_MAX / PAGE_BYTES).map(|_| page()).collect();
         let held: usize = stalled.iter().map(Bytes::len).sum();

@@ -13,9 +13,9 @@ pub(in crate::api) fn types_schema() -> Object {
     ObjectBuilder::new().schema_type(Type::String).description(Some(words)).build()
 }
 
-/// What was given for each of them.
+/// The texts of the filter parameters.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::api) struct Chosen<'q> {
+pub(in crate::api) struct FilterTexts<'q> {
     /// A pattern of subjects.
     pub subject: Option<&'q str>,
     /// Types, with commas.
@@ -26,7 +26,7 @@ pub(in crate::api) struct Chosen<'q> {
     pub severity: Option<&'q str>,
 }
 
-impl Chosen<'_> {
+impl FilterTexts<'_> {
     /// The filter of all of them; a refusal names the one that it is about.
     pub(in crate::api) fn filter(self) -> Result<Filter, QueryError> {
         let Self { subject, types, sources, severity } = self;

@@ -4,10 +4,10 @@ use afferent_protocol::ids::Timestamp;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::filter::{Chosen, types_schema};
+use super::filter::{FilterTexts, types_schema};
 use super::values::{Limit, optional};
 use super::{Pairs, Parameters, Query, refused};
-use crate::api::cursor::Cursor;
+use crate::api::cursor::PageCursor;
 use crate::api::problem::Problem;
 use crate::limits::EVENTS_DEFAULT;
 use crate::log::TimeKind;
@@ -65,38 +65,38 @@ impl Parameters for EventsQuery {
 
 /// Which part of the log is asked for, and which events of it.
 #[derive(Clone, Debug)]
-pub(in crate::api) struct Asked {
+pub(in crate::api) struct EventsRequest {
     pub partition: Option<Partition>,
     pub from: Option<Start>,
     pub until: Option<Start>,
     pub limit: u64,
     pub filter: Filter,
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<PageCursor>,
     /// Everything that was asked, as it was asked.
     pub pairs: Pairs,
 }
 
 impl Query<EventsQuery> {
     /// What is asked for, as far as that can be known without the log.
-    pub(in crate::api) fn part(self) -> Result<Asked, Problem> {
+    pub(in crate::api) fn part(self) -> Result<EventsRequest, Problem> {
         let Self { asked, pairs } = self;
-        let chosen = Chosen {
+        let chosen = FilterTexts {
             subject: asked.subject.as_deref(),
             types: asked.r#type.as_deref(),
             sources: asked.source.as_deref(),
             severity: asked.severity.as_deref(),
         };
         let filter = chosen.filter().map_err(|error| refused::<EventsQuery>(&error))?;
-        let cursor = asked.cursor.map(|text| Cursor::read(&text, &pairs)).transpose()?;
+        let cursor = asked.cursor.map(|text| PageCursor::read(&text, &pairs)).transpose()?;
         let limit = asked.limit.map_or(EVENTS_DEFAULT, |Limit(limit)| limit);
         let partition = asked.partition;
-        let part = Asked { partition, from: asked.from, until: asked.until, limit, filter, cursor, pairs };
+        let part = EventsRequest { partition, from: asked.from, until: asked.until, limit, filter, cursor, pairs };
         part.check_order()?;
         Ok(if asked.time == Some(TimeKind::Event) { part.with_event_time() } else { part })
     }
 }
 
-impl Asked {
+impl EventsRequest {
     /// Where to begin in the log: what comes next of a query, or where it begins.
     pub(in crate::api) fn start(&self) -> Option<Start> {
         self.cursor.map(|cursor| Start::Place(cursor.place)).or(self.from)
@@ -143,7 +143,7 @@ impl Asked {
 mod tests {
     use super::*;
 
-    fn part(query: &str) -> Result<Asked, Problem> {
+    fn part(query: &str) -> Result<EventsRequest, Problem> {
         Query::<EventsQuery>::read(query)?.part()
     }
 

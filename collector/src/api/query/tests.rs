@@ -1,7 +1,7 @@
 use afferent_protocol::ids::SourceId;
 
 use super::part::EventsQuery;
-use super::values::{Limit, Whole, list, optional, required};
+use super::values::{Limit, WholeNumber, list, optional, required};
 use super::*;
 use crate::api::certificate::CertificateQuery;
 use crate::api::models::{DiffQuery, RecomputeQuery, StateQuery, WhatIfQuery};
@@ -16,7 +16,7 @@ struct Every {
     #[serde(deserialize_with = "required")]
     source: SourceId,
     #[serde(default, deserialize_with = "optional")]
-    count: Option<Whole<2, 9>>,
+    count: Option<WholeNumber<2, 9>>,
     #[serde(default, deserialize_with = "optional")]
     limit: Option<Limit>,
     time: Option<TimeKind>,
@@ -39,7 +39,7 @@ fn a_query_is_read_to_the_type_of_its_handler() {
     let read = every("text=%C3%96l+%26%20Gas&other=b&count=9&source=a&limit=all&time=event&other=c").unwrap();
     let expected = Every {
         source: name("a"),
-        count: Some(Whole(9)),
+        count: Some(WholeNumber(9)),
         limit: Some(Limit(u64::MAX)),
         time: Some(TimeKind::Event),
         text: Some("Öl & Gas".to_owned()),

@@ -55,16 +55,16 @@ pub(in crate::api) enum QueryError {
     Missing(&'static str),
 }
 
-/// What serde finds wrong, before it is known of which parameter.
+/// A fault that serde finds, before its parameter is known.
 #[derive(Debug)]
-pub(in crate::api) enum Wrong {
+pub(in crate::api) enum ParameterFault {
     Found(QueryError),
     Value { value: String, allowed: String },
     Because(String),
     Twice,
 }
 
-impl Wrong {
+impl ParameterFault {
     /// This, of the parameter `name`.
     fn of(self, name: &str) -> QueryError {
         let name = shortened(name);
@@ -77,15 +77,15 @@ impl Wrong {
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ParameterFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for ParameterFault {}
 
-impl de::Error for Wrong {
+impl de::Error for ParameterFault {
     fn custom<T: fmt::Display>(why: T) -> Self {
         Self::Because(why.to_string())
     }
@@ -134,18 +134,18 @@ struct Parameter<'p> {
 struct Left<'p>(std::iter::Peekable<std::vec::IntoIter<Parameter<'p>>>);
 
 impl<'de, 'p: 'de> MapAccess<'de> for Left<'p> {
-    type Error = Wrong;
+    type Error = ParameterFault;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ParameterFault> {
         let Some(parameter) = self.0.peek() else { return Ok(None) };
-        let name: StrDeserializer<'_, Wrong> = parameter.name.into_deserializer();
+        let name: StrDeserializer<'_, ParameterFault> = parameter.name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ParameterFault> {
         let parameter = self.0.next().expect("a value is read after its name");
         assert!(!parameter.values.is_empty(), "every name came with a value");
-        let of = |wrong: Wrong| Wrong::Found(wrong.of(parameter.name));
+        let of = |wrong: ParameterFault| ParameterFault::Found(wrong.of(parameter.name));
         seed.deserialize(Values(&parameter.values)).map_err(of)
     }
 }
@@ -154,26 +154,26 @@ impl<'de, 'p: 'de> MapAccess<'de> for Left<'p> {
 struct Values<'v, 'p>(&'v [&'p str]);
 
 impl<'p> Values<'_, 'p> {
-    fn one(&self) -> Result<&'p str, Wrong> {
+    fn one(&self) -> Result<&'p str, ParameterFault> {
         match self.0 {
             [value] => Ok(value),
-            _ => Err(Wrong::Twice),
+            _ => Err(ParameterFault::Twice),
         }
     }
 }
 
 impl<'de, 'p: 'de> Deserializer<'de> for Values<'_, 'p> {
-    type Error = Wrong;
+    type Error = ParameterFault;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParameterFault> {
         visitor.visit_borrowed_str(self.one()?)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParameterFault> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ParameterFault> {
         visitor.visit_seq(SeqDeserializer::new(self.0.iter().copied()))
     }
 
@@ -182,8 +182,8 @@ impl<'de, 'p: 'de> Deserializer<'de> for Values<'_, 'p> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
-        let value: StrDeserializer<'_, Wrong> = self.one()?.into_deserializer();
+    ) -> Result<V::Value, ParameterFault> {
+        let value: StrDeserializer<'_, ParameterFault> = self.one()?.into_deserializer();
         value.deserialize_enum(name, variants, visitor)
     }
 

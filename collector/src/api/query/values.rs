@@ -24,7 +24,7 @@ pub(in crate::api) trait Value: Sized {
 
 /// A value that must be given, for `deserialize_with`.
 pub(in crate::api) fn required<'de, D: Deserializer<'de>, T: Value>(from: D) -> Result<T, D::Error> {
-    Given::deserialize(from).map(|Given(value)| value)
+    Parsed::deserialize(from).map(|Parsed(value)| value)
 }
 
 /// A value that may be given.
@@ -34,12 +34,12 @@ pub(in crate::api) fn optional<'de, D: Deserializer<'de>, T: Value>(from: D) -> 
 
 /// Values of a parameter that may be given several times.
 pub(in crate::api) fn list<'de, D: Deserializer<'de>, T: Value>(from: D) -> Result<Vec<T>, D::Error> {
-    Ok(Vec::<Given<T>>::deserialize(from)?.into_iter().map(|Given(value)| value).collect())
+    Ok(Vec::<Parsed<T>>::deserialize(from)?.into_iter().map(|Parsed(value)| value).collect())
 }
 
-struct Given<T>(T);
+struct Parsed<T>(T);
 
-impl<'de, T: Value> Deserialize<'de> for Given<T> {
+impl<'de, T: Value> Deserialize<'de> for Parsed<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_str(Reader(PhantomData)).map(Self)
     }
@@ -118,9 +118,9 @@ impl Value for PublicKey {
 
 /// The first level of subjects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::api) struct Machine(pub String);
+pub(in crate::api) struct MachineName(pub String);
 
-impl Value for Machine {
+impl Value for MachineName {
     fn allowed(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the first level of a subject, as 88-C")
     }
@@ -147,9 +147,9 @@ impl Value for MemberName {
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::api) struct Whole<const MIN: u64, const MAX: u64>(pub u64);
+pub(in crate::api) struct WholeNumber<const MIN: u64, const MAX: u64>(pub u64);
 
-impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
+impl<const MIN: u64, const MAX: u64> Value for WholeNumber<MIN, MAX> {
     fn allowed(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a whole number from {MIN} to {MAX}")
     }

@@ -152,10 +152,10 @@ fn troubled() -> SourceView {
 async fn every_path_is_answered_as_the_document_has_it() {
     let served = Served::with_six_events().await;
     served.sources.publish(vec![(troubled().source, Some(troubled()))]);
-    let kind = crate::refused::Kind::HttpSlow;
+    let kind = crate::refused::RefusalKind::HttpSlow;
     let refused = crate::refused::Refused { kind, name: None, user: None, topic: None, peer: None, why: "too slow" };
     served.health.refused.note(&refused);
-    served.health.set_way(crate::intake::Way::Open);
+    served.health.set_agent_access(crate::intake::AgentAccess::Open);
     let span = "from=1970-01-01T00:00:00Z&until=1970-01-02T00:00:00Z";
     let mut paths: Vec<String> = [
         "/healthz",

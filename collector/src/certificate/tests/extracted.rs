@@ -5,16 +5,16 @@ use afferent_protocol::session::Lane;
 use proptest::prelude::*;
 
 use super::*;
-use crate::certificate::extracts::{self, Asked};
-use crate::core::{Notice, Removal, Removed};
+use crate::certificate::extracts::{self, CertificateRequest};
+use crate::core::{Notice, Removal, RemovalKind};
 use crate::log::records::Decoder;
-use crate::log::{Beside, Indexed, What};
+use crate::log::{Beside, Indexed, RowFacts};
 
 /// Segments that are finished after a few batches.
 const TINY: LogSettings = LogSettings { segment_bytes: 4096 };
 
 /// A log with these entries in small segments, with extracts signed by the collector.
-fn extracted_log(entries: &[Entry]) -> SimDisk {
+fn extracted_log(entries: &[ForgedEntry]) -> SimDisk {
     let disk = SimDisk::of_seed(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
     for (_, stamp, bytes, clock_offset_us) in entries {
@@ -27,10 +27,10 @@ fn extracted_log(entries: &[Entry]) -> SimDisk {
 }
 
 /// The certificate by the extracts of a log, if they give one.
-fn by_extracts(disk: &SimDisk, about: &About, span: Span, means: &Means) -> Option<Made> {
+fn by_extracts(disk: &SimDisk, about: &About, span: Span, means: &CheckMaterial) -> Option<Made> {
     let own = source("collector");
     let log = Beside::load(disk, &own, Offset::new(u64::MAX)).unwrap();
-    extracts::certificate(&log, &Asked { about, span, own, means })
+    extracts::certificate(&log, &CertificateRequest { about, span, own, means })
 }
 
 fn proved(made: Result<Certificate, ProveError>) -> Made {
@@ -42,7 +42,13 @@ fn proved(made: Result<Certificate, ProveError>) -> Made {
 }
 
 /// Whether all methods give this certificate, except those that give none.
-pub(super) fn is_the_same(entries: &[Entry], about: &About, span: Span, means: &Means, certificate: &Made) {
+pub(super) fn is_the_same(
+    entries: &[ForgedEntry],
+    about: &About,
+    span: Span,
+    means: &CheckMaterial,
+    certificate: &Made,
+) {
     let disk = extracted_log(entries);
     let found = by_extracts(&disk, about, span, means);
     if let Some(found) = found.filter(|found| !is_right_about_the_span(found, certificate, entries)) {
@@ -58,7 +64,7 @@ type Made = Result<Certificate, CertificateError>;
 
 /// Whether the log is refuted only by the signature of a batch outside the span: the next batch names its chain hash,
 /// so that an answer about the span stays valid.
-fn is_right_about_the_span(found: &Made, whole: &Made, entries: &[Entry]) -> bool {
+fn is_right_about_the_span(found: &Made, whole: &Made, entries: &[ForgedEntry]) -> bool {
     let (Ok(found), Ok(whole)) = (found, whole) else { return false };
     let is_signature = |text: &String| text.contains("it is not signed with the key of its source");
     // The content of a batch with a wrong signature was not read.
@@ -120,7 +126,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 /// The log of two agents with these acts.
-fn of_deeds(deeds: &[(bool, Deed)]) -> Vec<Entry> {
+fn of_deeds(deeds: &[(bool, Deed)]) -> Vec<ForgedEntry> {
     let mut world = World::new();
     let mut machines = [Machine::new("press", 1), Machine::new("lathe", 10)];
     machines.iter().for_each(|machine| machine.greet(&mut world));
@@ -212,7 +218,7 @@ fn replace(disk: &SimDisk, name: &str, bytes: &[u8]) {
 }
 
 /// The log's files after that damage.
-fn befallen(entries: &[Entry], fate: &Fate) -> SimDisk {
+fn befallen(entries: &[ForgedEntry], fate: &Fate) -> SimDisk {
     let disk = extracted_log(entries);
     match fate {
         Fate::Nothing => {}
@@ -300,7 +306,7 @@ proptest! {
 
 /// As [`history`] with more agents; then retention declares that it removes events before some offset. Returns the
 /// offset too.
-fn removed_history(what: Removed) -> (Vec<Entry>, Offset) {
+fn removed_history(what: RemovalKind) -> (Vec<ForgedEntry>, Offset) {
     let mut world = lived(KEY, &["press", "lathe", "drill"]);
     let now = clock(world.seconds + 10);
     world.core.ending(&now);
@@ -316,14 +322,14 @@ fn removed_history(what: Removed) -> (Vec<Entry>, Offset) {
 #[test]
 fn what_retention_leaves_is_certified_as_it_is_by_new_extracts_and_by_old_ones() {
     let mut found = 0;
-    for what in [Removed::All, Removed::Events(Stream::Samples)] {
+    for what in [RemovalKind::All, RemovalKind::Events(Stream::Samples)] {
         let (entries, all) = removed_history(what);
         for until in (0..all.get()).step_by(10).map(Offset::new) {
             let disk = extracted_log(&entries);
             let (log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
             let removed = match what {
-                Removed::All => log.trimmer().remove_before(until).unwrap().segments > 0,
-                Removed::Events(_) => {
+                RemovalKind::All => log.trimmer().remove_before(until).unwrap().segments > 0,
+                RemovalKind::Events(_) => {
                     let mut forgetter = log.forgetter();
                     std::iter::from_fn(|| forgetter.step(until).unwrap()).count() > 0
                 }
@@ -350,9 +356,9 @@ fn forged(disk: &SimDisk, key: u8) -> usize {
     let mut forged = 0;
     for name in files(disk, ".ext") {
         let bytes = crate::log::forged_extract(&disk.bytes(&name), &identity(key), &mut |_, row| {
-            let is_told = matches!(&row.what, What::Told { batch, .. } if tells_a_conflict(batch));
+            let is_told = matches!(&row.what, RowFacts::Told { batch, .. } if tells_a_conflict(batch));
             if is_told {
-                row.what = What::Quiet;
+                row.what = RowFacts::Quiet;
                 forged += 1;
             }
         });
@@ -392,7 +398,7 @@ fn an_extract_that_leaves_something_out_is_believed_by_nobody_unless_the_collect
     };
     assert_eq!(by(KEY + 1), truth, "a stranger's word is none");
     assert!(by(KEY).complete, "the control: the lie is one, for whoever has the collector's key");
-    let found_key = Means::default();
+    let found_key = CheckMaterial::default();
     let disk = extracted_log(&entries);
     forged(&disk, KEY + 1);
     let found = prove(&disk, &about, seconds(31, 45), source("collector"), &found_key).unwrap();

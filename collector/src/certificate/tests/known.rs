@@ -3,7 +3,7 @@
 use afferent_protocol::event::{Loss, LossReason};
 
 use super::*;
-use crate::certificate::lanes::Came;
+use crate::certificate::lanes::ReceivedBatch;
 use crate::core::Notice;
 
 /// A machine with thirty seconds of samples and no statement yet.
@@ -163,7 +163,7 @@ fn where_more_may_be_gone_than_was_named_the_time_since_the_last_statement_is_op
     press.says(&mut world, 50, Body::Loss(loss(30, 32, LossReason::VanishedAtLeast)));
     press.beats(&mut world, 60);
     let at = |from, until| {
-        move |entries: &[Entry]| certified(entries, About::Source(source("press")), seconds(from, until)).unwrap()
+        move |entries: &[ForgedEntry]| certified(entries, About::Source(source("press")), seconds(from, until)).unwrap()
     };
     let entries = world.end();
     assert!(at(0, 30)(&entries).complete, "{}", text::text(&at(0, 30)(&entries)));
@@ -234,7 +234,7 @@ fn more_holes_than_are_remembered_are_never_complete() {
     for nth in 0..2 * crate::limits::RANGES_MAX as u64 {
         let header = header(2 * nth + 1);
         let head = afferent_protocol::segment::EntryHead::new(&header, nth, 0, clock(0).wall);
-        lane.batch(&Came::of(&head, &header, &[0; 32]), &span(), false);
+        lane.batch(&ReceivedBatch::of(&head, &header, &[0; 32]), &span(), false);
     }
     assert!(lane.is_too_much());
 }

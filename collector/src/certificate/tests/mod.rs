@@ -82,7 +82,7 @@ impl World {
         self.core = start(&self.disk, KEY, self.seconds);
     }
 
-    fn end(&mut self) -> Vec<Entry> {
+    fn end(&mut self) -> Vec<ForgedEntry> {
         let now = clock(self.seconds + 10);
         self.core.ending(&now);
         self.core.commit(&now).unwrap();
@@ -92,9 +92,9 @@ impl World {
 }
 
 /// The material of a forger who can write files: batches, and offset, stamp and clock offset of each.
-type Entry = (u64, Timestamp, Vec<u8>, Option<i64>);
+type ForgedEntry = (u64, Timestamp, Vec<u8>, Option<i64>);
 
-fn entries(disk: &SimDisk) -> Vec<Entry> {
+fn entries(disk: &SimDisk) -> Vec<ForgedEntry> {
     let mut entries = Vec::new();
     let each = &mut |head: &afferent_protocol::segment::EntryHead, batch: &Batch<'_>| {
         entries.push((head.ordinal, head.stamp, batch.bytes().to_vec(), head.clock_offset_us()));
@@ -185,7 +185,7 @@ impl Machine {
 
 /// Two agents, and a collector that is killed in between. Samples of both have sequences 0 to 60 with an event a
 /// second; they send heartbeats at the seconds 35 and 60.
-fn history() -> Vec<Entry> {
+fn history() -> Vec<ForgedEntry> {
     lived(KEY, &["press", "lathe"]).end()
 }
 
@@ -217,12 +217,12 @@ fn seconds(from: u64, until: u64) -> Span {
 }
 
 /// Judges by the collector's key.
-fn by_key() -> Means {
-    Means { trust: Trust::Named(vec![identity(KEY).public_key()]), ..Means::default() }
+fn by_key() -> CheckMaterial {
+    CheckMaterial { trust: Trust::Named(vec![identity(KEY).public_key()]), ..CheckMaterial::default() }
 }
 
 /// A log with these entries: every checksum is right.
-fn log_of(entries: &[Entry]) -> SimDisk {
+fn log_of(entries: &[ForgedEntry]) -> SimDisk {
     let disk = SimDisk::of_seed(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
     for (_, stamp, bytes, clock_offset_us) in entries {
@@ -233,7 +233,12 @@ fn log_of(entries: &[Entry]) -> SimDisk {
 }
 
 /// The certificate that a collector with these files would issue.
-fn certified_by(entries: &[Entry], about: About, span: Span, means: Means) -> Result<Certificate, CertificateError> {
+fn certified_by(
+    entries: &[ForgedEntry],
+    about: About,
+    span: Span,
+    means: CheckMaterial,
+) -> Result<Certificate, CertificateError> {
     let disk = log_of(entries);
     let mut evidence = Evidence::new(about.clone(), span, source("collector"), means.clone())?;
     inspect::dump(&disk, &mut |head, batch| evidence.ahead(head, batch)).unwrap();
@@ -244,15 +249,15 @@ fn certified_by(entries: &[Entry], about: About, span: Span, means: Means) -> Re
     certificate
 }
 
-fn certified(entries: &[Entry], about: About, span: Span) -> Result<Certificate, CertificateError> {
+fn certified(entries: &[ForgedEntry], about: About, span: Span) -> Result<Certificate, CertificateError> {
     certified_by(entries, about, span, by_key())
 }
 
-fn of_press(entries: &[Entry]) -> Certificate {
+fn of_press(entries: &[ForgedEntry]) -> Certificate {
     certified(entries, About::Source(source("press")), span()).unwrap()
 }
 
-fn of_machine(entries: &[Entry]) -> Certificate {
+fn of_machine(entries: &[ForgedEntry]) -> Certificate {
     certified(entries, About::Machine("88-C".into()), span()).unwrap()
 }
 
@@ -261,13 +266,13 @@ fn says(texts: &[String], what: &str) -> bool {
     texts.iter().any(|text| text.contains(what))
 }
 
-fn attested_batches(entries: &[Entry]) -> usize {
+fn attested_batches(entries: &[ForgedEntry]) -> usize {
     let until = of_press(entries).log.attested.unwrap().end.get();
     entries.iter().filter(|(offset, ..)| *offset < until).count()
 }
 
 /// The samples batches of a source, oldest first, as indexes into the entries.
-fn samples_of(entries: &[Entry], name: &str) -> Vec<usize> {
+fn samples_of(entries: &[ForgedEntry], name: &str) -> Vec<usize> {
     let is_wanted = |bytes: &[u8]| {
         let header = *Batch::parse(bytes).unwrap().0.header();
         header.source == source(name) && header.stream == Stream::Samples

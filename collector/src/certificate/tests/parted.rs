@@ -68,7 +68,7 @@ fn what_a_ring_has_in_files_that_are_free_again_and_was_sealed_again_has_come() 
         press.beats(&mut world, 52);
         let mut rings = Rings::default();
         rings.read(&ring_of(&unsent, 30)).unwrap();
-        let means = Means { rings, ..by_key() };
+        let means = CheckMaterial { rings, ..by_key() };
         certified_by(&world.end(), About::Source(source("press")), seconds(0, 50), means).unwrap()
     };
     assert!(certificate(50).complete, "{}", text::text(&certificate(50)));
@@ -186,8 +186,8 @@ fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_att
         world.end();
     }
     let entries = entries(&world.disk);
-    let by = |key: u8, entries: &[Entry]| {
-        let means = Means { trust: Trust::Named(vec![identity(key).public_key()]), ..Means::default() };
+    let by = |key: u8, entries: &[ForgedEntry]| {
+        let means = CheckMaterial { trust: Trust::Named(vec![identity(key).public_key()]), ..CheckMaterial::default() };
         certified_by(entries, About::Source(source("press")), span(), means).unwrap()
     };
     for key in [KEY, 98, 97] {
@@ -204,7 +204,7 @@ fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_att
         }
         _ => false,
     };
-    let attests = |(_, _, bytes, _): &Entry| {
+    let attests = |(_, _, bytes, _): &ForgedEntry| {
         let (batch, _) = Batch::parse(bytes).unwrap();
         Decoder::default().open(&batch).any(|record| is_its(&record.unwrap().event))
     };

@@ -4,18 +4,18 @@ use afferent_protocol::checksum::crc32c;
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::{Removal, Removed};
+use crate::core::{Removal, RemovalKind};
 use crate::log::Doubt;
 
 /// As [`history`]; then retention declares that it empties all samples.
-fn emptied_history() -> Vec<Entry> {
+fn emptied_history() -> Vec<ForgedEntry> {
     let mut world = lived(KEY, &["press", "lathe"]);
     let now = clock(world.seconds + 10);
     world.core.ending(&now);
     world.core.commit(&now).unwrap();
     world.core.commit(&now).unwrap();
     let removal =
-        |until| Removal { what: Removed::Events(Stream::Samples), until, rule: "samples older than 1d".into() };
+        |until| Removal { what: RemovalKind::Events(Stream::Samples), until, rule: "samples older than 1d".into() };
     let everything = removal(Offset::new(u64::MAX));
     let attested_until = world.core.remove(&everything, &now).unwrap_err().attested_until;
     world.core.remove(&removal(attested_until), &now).unwrap();
@@ -23,7 +23,7 @@ fn emptied_history() -> Vec<Entry> {
     entries(&world.disk)
 }
 
-fn empty(entries: &mut [Entry], at: usize) {
+fn empty(entries: &mut [ForgedEntry], at: usize) {
     entries[at].2 = Batch::parse(&entries[at].2).unwrap().0.emptied().to_vec();
 }
 
@@ -164,7 +164,7 @@ fn a_log_without_its_samples_is_verified_and_they_are_counted() {
     let mut entries = emptied_history();
     let samples = samples_of(&entries, "press");
     samples.iter().take(6).for_each(|at| empty(&mut entries, *at));
-    let verified = |entries: &[Entry]| verify::verify(&log_of(entries), &source("collector")).unwrap();
+    let verified = |entries: &[ForgedEntry]| verify::verify(&log_of(entries), &source("collector")).unwrap();
     let report = verified(&entries);
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(report.report.emptied(), 6);

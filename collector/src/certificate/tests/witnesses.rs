@@ -8,7 +8,7 @@ use crate::log::Witnesses;
 use crate::log::records::Decoder;
 
 /// The attestations of a log, in the form that agents and operators keep.
-fn kept(entries: &[Entry]) -> Vec<String> {
+fn kept(entries: &[ForgedEntry]) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, _, bytes, _) in entries {
         let (batch, _) = Batch::parse(bytes).unwrap();
@@ -22,13 +22,13 @@ fn kept(entries: &[Entry]) -> Vec<String> {
     lines
 }
 
-fn witness(lines: &[String]) -> Means {
+fn witness(lines: &[String]) -> CheckMaterial {
     let mut witnesses = Witnesses::default();
     witnesses.read(&lines.join("\n")).unwrap();
-    Means { witnesses, ..by_key() }
+    CheckMaterial { witnesses, ..by_key() }
 }
 
-fn machine_by(entries: &[Entry], means: Means) -> Certificate {
+fn machine_by(entries: &[ForgedEntry], means: CheckMaterial) -> Certificate {
     certified_by(entries, About::Machine("88-C".into()), span(), means).unwrap()
 }
 
@@ -65,14 +65,14 @@ fn a_tail_that_was_cut_off_is_refuted_by_a_witness_of_it() {
 #[test]
 fn a_stranger_who_signs_everything_with_a_key_of_his_own_is_found_out_by_whoever_names_the_key() {
     let forged = lived(44, &["press"]).end();
-    let found = Means { trust: Trust::Found, ..Means::default() };
+    let found = CheckMaterial { trust: Trust::Found, ..CheckMaterial::default() };
     let certificate = machine_by(&forged, found);
     assert!(certificate.complete, "the control: {}", text::text(&certificate));
     let key = identity(44).public_key().to_string();
     assert!(text::text(&certificate).contains(&format!("by the key found there: {key}")));
     assert_eq!(machine_by(&forged, by_key()).verdict, Verdict::Refuted);
     let witnesses = kept(&history());
-    let found = Means { trust: Trust::Found, ..witness(&witnesses) };
+    let found = CheckMaterial { trust: Trust::Found, ..witness(&witnesses) };
     assert_eq!(machine_by(&forged, found).verdict, Verdict::Refuted, "a witness under the real key tells, too");
 }
 
@@ -81,10 +81,10 @@ fn a_ring_that_holds_what_was_acknowledged_refutes_a_log_without_it() {
     let real = history();
     let samples = samples_of(&real, "press");
     let batches: Vec<Vec<u8>> = samples.iter().map(|at| real[*at].2.clone()).collect();
-    let with_ring = |entries: &[Entry], acked_end: u64, batches: &[Vec<u8>]| {
+    let with_ring = |entries: &[ForgedEntry], acked_end: u64, batches: &[Vec<u8>]| {
         let mut rings = Rings::default();
         rings.read(&ring_of(batches, acked_end)).unwrap();
-        certified_by(entries, About::Source(source("press")), span(), Means { rings, ..by_key() }).unwrap()
+        certified_by(entries, About::Source(source("press")), span(), CheckMaterial { rings, ..by_key() }).unwrap()
     };
     assert!(with_ring(&real, 60, &batches).complete);
     // The machine never reached this log; its ring claims that it has.
@@ -115,7 +115,7 @@ fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_wha
     let with_ring = |acked_end: u64, batches: &[Vec<u8>]| {
         let mut rings = Rings::default();
         rings.read(&ring_of(batches, acked_end)).unwrap();
-        certified_by(&real, About::Source(source("press")), span(), Means { rings, ..by_key() }).unwrap()
+        certified_by(&real, About::Source(source("press")), span(), CheckMaterial { rings, ..by_key() }).unwrap()
     };
     // A thief of the collector's key can pin a different key for a name; the agent's ring has the events that it really
     // sent.

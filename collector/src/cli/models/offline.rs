@@ -9,11 +9,11 @@ use afferent_collector::log::address::Partition;
 use afferent_collector::log::events::Entry;
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
-use afferent_collector::models::question::{Question, Wanted};
+use afferent_collector::models::question::{StateSelection, ViewQuery};
 use afferent_collector::models::runner::{Difference, StateAt};
 use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
-use afferent_collector::models::{CountedFrom, Definition, Fold, Member, ModelId, with_built_ins};
+use afferent_collector::models::{CountedFrom, Definition, Fold, FoldMember, ModelId, with_built_ins};
 use afferent_collector::subscribe::Start;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
@@ -22,24 +22,24 @@ use anyhow::Context;
 use serde_json::Value;
 
 use super::super::log::log_directory;
-use super::super::progress::Progress;
+use super::super::progress::ProgressLine;
 use super::super::read_only::ReadOnlyDisk;
 
 /// A log's files, and the models to fold them with.
 pub struct Offline {
     disk: ReadOnlyDisk,
-    progress: Rc<Progress>,
+    progress: Rc<ProgressLine>,
     definitions: Vec<Definition>,
 }
 
 /// Where to end.
 #[derive(Clone, Copy)]
-struct Until {
+struct ReadBound {
     offset: Offset,
     time: Option<Timestamp>,
 }
 
-impl Until {
+impl ReadBound {
     fn parse(place: Option<&str>) -> anyhow::Result<Self> {
         let everything = Self { offset: Offset::new(u64::MAX), time: None };
         Ok(match place.map(str::parse::<Start>).transpose()? {
@@ -63,16 +63,16 @@ impl Offline {
             None => Vec::new(),
         };
         let directory = log_directory(data);
-        let progress = Rc::new(Progress::new("folding"));
+        let progress = Rc::new(ProgressLine::new("folding"));
         let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
             format!("there is no log at {}; name the collector's data directory with --log", directory.display())
         })?;
         Ok(Self { disk, progress, definitions: with_built_ins(&added) })
     }
 
-    pub fn state(&self, model: &str, as_of: Option<&str>, wanted: Wanted) -> anyhow::Result<StateReport> {
+    pub fn state(&self, model: &str, as_of: Option<&str>, wanted: StateSelection) -> anyhow::Result<StateReport> {
         let definition = self.find(model)?;
-        let question = Question::new(&definition.of, wanted)?;
+        let question = ViewQuery::new(&definition.of, wanted)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
         let state = view(&fold, &definition.id, time, question.span())?;
         let (model, offset) = (definition.id.clone(), fold.next());
@@ -99,7 +99,7 @@ impl Offline {
             None => WhatIf::new(&plan, Offset::ZERO),
             Some(_) => WhatIf::after(&plan, self.folded(&models, from)?.0),
         };
-        let until = Until::parse(until)?;
+        let until = ReadBound::parse(until)?;
         let mut outcome = Ok(());
         let mut is_begun = from.is_some();
         self.each(until, &mut |entry| {
@@ -128,8 +128,8 @@ impl Offline {
 
     /// The models after everything before a place, and the time of that place.
     fn folded(&self, models: &[&Definition], as_of: Option<&str>) -> anyhow::Result<(Fold, Timestamp)> {
-        let until = Until::parse(as_of)?;
-        let members = models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
+        let until = ReadBound::parse(as_of)?;
+        let members = models.iter().map(|model| FoldMember::new(model.id.clone(), model.of.build()));
         let mut fold = Fold::new(members.collect(), Offset::ZERO, Timestamp::default());
         let mut is_begun = false;
         self.each(until, &mut |entry| {
@@ -144,7 +144,7 @@ impl Offline {
         Ok((fold, time))
     }
 
-    fn each(&self, until: Until, each: &mut dyn FnMut(Entry<'_>)) -> anyhow::Result<()> {
+    fn each(&self, until: ReadBound, each: &mut dyn FnMut(Entry<'_>)) -> anyhow::Result<()> {
         inspect::dump(&self.disk, &mut |head, batch| {
             if !until.is_before(head) {
                 each(Entry::new(Partition::EMBEDDED, head, batch));

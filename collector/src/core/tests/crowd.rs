@@ -6,20 +6,20 @@ use afferent_protocol::session::signed::Down;
 use afferent_protocol::sign::PublicKey;
 
 use super::*;
-use crate::core::Connection;
+use crate::core::MessageConnection;
 use crate::limits::{NAMES_FILL_TIME, NAMES_NEW_MAX, NAMES_REFUSED_MAX, SOURCE_LANES_NEW_MAX, SOURCES_MAX};
 
 /// A connection of this agent from an address.
-fn over(agent: &Agent, number: u64, last: u8) -> Connection {
+fn over(agent: &Agent, number: u64, last: u8) -> MessageConnection {
     let peer = Some(([10, 0, 0, last], 4711).into());
-    Connection { number, peer, name: Some(agent.name), is_vouched: false }
+    MessageConnection { number, peer, name: Some(agent.name), is_vouched: false }
 }
 
 /// The agents say hello and prove their keys; returns the refusal of each.
 fn come(
     core: &mut TestCore,
     agents: &[Agent],
-    connection: impl Fn(&Agent) -> Option<Connection>,
+    connection: impl Fn(&Agent) -> Option<MessageConnection>,
     now: u64,
 ) -> Vec<Option<Reason>> {
     let mut outcomes: Vec<_> = agents
@@ -42,7 +42,7 @@ fn strangers(numbers: std::ops::Range<usize>) -> Vec<Agent> {
     numbers.map(|number| Agent::new(&format!("stranger-{number}"), Stream::Samples, 1)).collect()
 }
 
-fn through_a_broker(_: &Agent) -> Option<Connection> {
+fn through_a_broker(_: &Agent) -> Option<MessageConnection> {
     None
 }
 
@@ -104,7 +104,7 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
     let disk = SimDisk::of_seed(1);
     let mut core = start(&disk).with_new_names(65_536);
     let mut agents = ["press", "retired", "replaced", "named"].map(|name| Agent::new(name, Stream::Samples, 1));
-    let vouched = |agent: &Agent| Some(Connection { is_vouched: true, ..over(agent, 1, 1) });
+    let vouched = |agent: &Agent| Some(MessageConnection { is_vouched: true, ..over(agent, 1, 1) });
     come(&mut core, &agents[..3], through_a_broker, 1);
     come(&mut core, &agents[3..], vouched, 1);
     let batch = agents[0].samples(3);
@@ -184,7 +184,7 @@ fn one_address_brings_so_many_new_names_and_takes_nothing_from_others() {
     assert!(core.sources().view(&agents[4].name).is_none(), "what is refused for that takes no place");
     // Known names come as often as they like, so do names with a login, and other addresses have tokens of their own.
     assert_eq!(come(&mut core, &agents[..3], from(1), 1), [None; 3]);
-    let vouched = |agent: &Agent| Some(Connection { is_vouched: true, ..over(agent, 1, 1) });
+    let vouched = |agent: &Agent| Some(MessageConnection { is_vouched: true, ..over(agent, 1, 1) });
     assert_eq!(come(&mut core, &agents[3..4], vouched, 1), [None]);
     assert_eq!(come(&mut core, &agents[4..], from(2), 1), [None]);
     // All that come through a broker share the tokens of one address.

@@ -5,14 +5,14 @@ use afferent_protocol::session::signed::{Down, Instance, Up, UpContent};
 use afferent_protocol::session::{Held, Hello, Lane};
 
 use super::*;
-use crate::core::Connection;
+use crate::core::MessageConnection;
 
-fn over(number: u64, name: &str) -> Option<Connection> {
-    Some(Connection { number, peer: None, name: Some(source(name)), is_vouched: false })
+fn over(number: u64, name: &str) -> Option<MessageConnection> {
+    Some(MessageConnection { number, peer: None, name: Some(source(name)), is_vouched: false })
 }
 
 /// Says hello over a connection and proves the key; returns the outcome, and the message that proved it.
-fn prove_over(core: &mut TestCore, agent: &Agent, connection: Option<Connection>) -> (Received, Vec<u8>) {
+fn prove_over(core: &mut TestCore, agent: &Agent, connection: Option<MessageConnection>) -> (Received, Vec<u8>) {
     core.receive(agent.name, &agent.hello(0), connection, &clock(1));
     let answers = core.commit(&clock(1)).unwrap();
     let welcomed = |answer: &&Answer| answer.agent == agent.name && matches!(answer.control, Control::Welcome(_));

@@ -28,7 +28,7 @@ pub(super) struct Buffer {
 
 /// Entries of one write, made durable by one sync.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Part {
+pub(super) struct WriteGroup {
     /// Indexes of its first entry, and of the first one after it.
     pub first: usize,
     pub end: usize,
@@ -36,7 +36,7 @@ pub(super) struct Part {
     to: usize,
 }
 
-impl Part {
+impl WriteGroup {
     /// Bytes without the stop.
     pub fn bytes(&self) -> u64 {
         (self.to - self.from) as u64
@@ -70,7 +70,7 @@ impl Buffer {
 
     /// The entries from `first` on that fit into `room` bytes beside a stop, and into one part. `None` when not even
     /// the first one fits into `room`.
-    pub fn part(&self, first: usize, room: u64) -> Option<Part> {
+    pub fn part(&self, first: usize, room: u64) -> Option<WriteGroup> {
         let from = self.entries[first].at;
         let fits = |end: usize| (end - from + STOP_LEN) as u64 <= room;
         let ends = self.entries[first..].iter().map(|entry| entry.at + entry.head.entry_len());
@@ -78,11 +78,11 @@ impl Buffer {
         // A part has at least one entry: no entry is larger than a part.
         let end = (taken > 0).then_some(first + taken)?;
         let last = &self.entries[end - 1];
-        Some(Part { first, end, from, to: last.at + last.head.entry_len() })
+        Some(WriteGroup { first, end, from, to: last.at + last.head.entry_len() })
     }
 
     /// The part's bytes with their stop, the heads made for the segment with this seed.
-    pub fn finish(&mut self, part: &Part, seed: Seed) -> &[u8] {
+    pub fn finish(&mut self, part: &WriteGroup, seed: Seed) -> &[u8] {
         for entry in &self.entries[part.first..part.end] {
             self.bytes[entry.at..entry.at + ENTRY_HEAD_LEN].copy_from_slice(&entry.head.encode(seed));
         }

@@ -10,17 +10,17 @@ use afferent_protocol::session::Lane;
 
 use super::files::{SegmentFile, read_whole};
 use crate::limits::DAMAGE_WAITING_MAX;
-use crate::log::history::{History, Step};
-use crate::log::report::{LogDamage, Missing};
+use crate::log::history::{SegmentHistory, Step};
+use crate::log::report::{LogDamage, LostSequences};
 
 /// The damage that was found, each damaged range once.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundDamage {
     known: BTreeMap<(Offset, Offset), bool>,
     waiting: Vec<LogDamage>,
 }
 
-impl Found {
+impl FoundDamage {
     pub fn add(&mut self, damage: LogDamage) {
         let place = (damage.first, damage.end);
         let tells_more = !damage.missing.is_empty();
@@ -60,7 +60,7 @@ pub(super) fn find<D: Disk>(
     file: &SegmentFile,
     first: u64,
     end: u64,
-    before: Option<&History>,
+    before: Option<&SegmentHistory>,
 ) -> Vec<LogDamage> {
     let mut bytes = Vec::new();
     let mut lanes = Lanes::of(before);
@@ -102,11 +102,11 @@ struct Lanes {
     expected: BTreeMap<(SourceId, Lane), Vec<SequenceRange>>,
     /// The end of each lane's last batch, when the expected ranges are unknown.
     ends: Option<BTreeMap<(SourceId, Lane), Sequence>>,
-    missing: Vec<Missing>,
+    missing: Vec<LostSequences>,
 }
 
 impl Lanes {
-    fn of(before: Option<&History>) -> Self {
+    fn of(before: Option<&SegmentHistory>) -> Self {
         let Some(history) = before else { return Self { ends: Some(BTreeMap::new()), ..Self::default() } };
         let mut expected: BTreeMap<_, Vec<SequenceRange>> = BTreeMap::new();
         for step in &history.steps {
@@ -122,7 +122,7 @@ impl Lanes {
         if let Some(ends) = &mut self.ends {
             let end = ends.insert((source, lane), range.end);
             if let Some(first) = end.filter(|end| *end < range.first) {
-                self.missing.push(Missing { source, lane, range: SequenceRange { first, end: range.first } });
+                self.missing.push(LostSequences { source, lane, range: SequenceRange { first, end: range.first } });
             }
             return;
         }
@@ -133,16 +133,16 @@ impl Lanes {
         let known = ranges.remove(at);
         let before = SequenceRange { first: known.first, end: range.first };
         if before.first < before.end {
-            self.missing.push(Missing { source, lane, range: before });
+            self.missing.push(LostSequences { source, lane, range: before });
         }
         if range.end < known.end {
             ranges.insert(at, SequenceRange { first: range.end, end: known.end });
         }
     }
 
-    fn missing(mut self) -> Vec<Missing> {
+    fn missing(mut self) -> Vec<LostSequences> {
         for ((source, lane), ranges) in self.expected {
-            self.missing.extend(ranges.into_iter().map(|range| Missing { source, lane, range }));
+            self.missing.extend(ranges.into_iter().map(|range| LostSequences { source, lane, range }));
         }
         self.missing
     }

@@ -14,19 +14,19 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::signed::LogId;
 
-use super::damage::Found;
+use super::damage::FoundDamage;
 use super::files::SegmentFile;
 use super::insides::{Inside, Insides, fitting, held_names};
-use super::points::{Point, TimeKind};
+use super::points::{IndexPoint, TimeKind};
 use super::segment_index::SegmentIndex;
 use crate::log::address::Partition;
 use crate::log::marks::{Marks, NameHash, Wanted};
 use crate::log::report::LogDamage;
 use crate::terms::Terms;
 
-/// The source of what is known of a run.
+/// Where the facts about a run come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum KnownFrom {
     /// The heads of its entries: their content was not read yet.
     Heads,
     /// The file beside its segment, which may be wrong.
@@ -39,7 +39,7 @@ enum Told {
 #[derive(Debug)]
 enum Points {
     /// In memory: those of the newest segment, and of segments that have no index.
-    Here(Vec<Point>),
+    Here(Vec<IndexPoint>),
     /// In the index beside its segment.
     Beside,
 }
@@ -50,18 +50,18 @@ struct Outline {
     file: Arc<SegmentFile>,
     offsets: Range<u64>,
     stop: u64,
-    whole: Point,
+    whole: IndexPoint,
 }
 
 impl Outline {
     /// Where the entry with `offset` lies, or the run's first entry when `offset` lies before the run.
-    fn place(&self, points: &[Point], offset: u64, until: u64) -> Place {
+    fn place(&self, points: &[IndexPoint], offset: u64, until: u64) -> ReadStart {
         let behind = points.partition_point(|point| point.offset <= offset);
         let point = &points[behind.max(1) - 1];
         let (wanted, position) = (offset.max(self.offsets.start), u64::from(point.position));
         let after = points.partition_point(|point| point.offset < until.max(wanted + 1));
         let stop = points.get(after).map_or(self.stop, |point| u64::from(point.position));
-        Place { file: Arc::clone(&self.file), wanted, offset: point.offset, position, stop }
+        ReadStart { file: Arc::clone(&self.file), wanted, offset: point.offset, position, stop }
     }
 }
 
@@ -78,18 +78,28 @@ pub(super) struct Run {
     points: Points,
     /// All points as one: a log has many runs, and a run many points; a search through all of them would keep the
     /// writer from publishing.
-    whole: Point,
+    whole: IndexPoint,
     /// All names in it, in order, once they are known, if they are few.
     names: Option<Box<[NameHash]>>,
-    told: Told,
+    told: KnownFrom,
 }
 
 impl Run {
     fn begin(file: Arc<SegmentFile>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) -> Self {
         let (first, end) = (head.ordinal, head.ordinal);
         let (start, stop) = (position, position);
-        let whole = Point::of(head, position, event, Marks::ANY);
-        Self { file, first, end, start, stop, points: Points::Here(Vec::new()), whole, names: None, told: Told::Heads }
+        let whole = IndexPoint::of(head, position, event, Marks::ANY);
+        Self {
+            file,
+            first,
+            end,
+            start,
+            stop,
+            points: Points::Here(Vec::new()),
+            whole,
+            names: None,
+            told: KnownFrom::Heads,
+        }
     }
 
     fn continues(&self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64) -> bool {
@@ -98,8 +108,8 @@ impl Run {
 
     fn push(&mut self, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
         let Points::Here(points) = &mut self.points else { unreachable!("nothing is appended to a finished segment") };
-        Point::push(points, head, position, event, Marks::ANY);
-        self.whole.join(&Point::of(head, position, event, Marks::ANY));
+        IndexPoint::push(points, head, position, event, Marks::ANY);
+        self.whole.join(&IndexPoint::of(head, position, event, Marks::ANY));
         self.end = head.end_ordinal();
         self.stop = position + head.entry_len() as u64;
     }
@@ -121,9 +131,9 @@ impl Run {
 
     fn takes(&mut self, index: SegmentIndex) {
         assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
-        self.whole = Point::whole(&index.points);
+        self.whole = IndexPoint::whole(&index.points);
         let (points, names) = (Points::Here(index.points), held_names(index.names));
-        (self.points, self.names, self.told) = (points, names, Told::Segment);
+        (self.points, self.names, self.told) = (points, names, KnownFrom::Segment);
     }
 
     /// A new file has replaced its own, under the same name.
@@ -135,9 +145,9 @@ impl Run {
     }
 }
 
-/// Where to begin reading: at an entry at most [`INDEX_EVERY_BYTES`] before the wanted one.
+/// Where a read begins: at an entry at most [`INDEX_EVERY_BYTES`] before the wanted one.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ReadStart {
     pub file: Arc<SegmentFile>,
     /// The wanted offset: the one asked for, or the first one after a hole.
     pub wanted: u64,
@@ -185,8 +195,8 @@ impl Runs {
         assert!(self.0.last().map_or(0, |run| run.end) <= index.first, "offsets only go forward");
         let (first, end) = (index.first, index.end);
         let (start, stop, names) = (SEGMENT_HEADER_LEN as u64, index.stop, held_names(index.names));
-        let (file, whole, points) = (Arc::clone(file), Point::whole(&index.points), Points::Beside);
-        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: Told::File });
+        let (file, whole, points) = (Arc::clone(file), IndexPoint::whole(&index.points), Points::Beside);
+        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: KnownFrom::File });
     }
 
     /// The last run.
@@ -207,7 +217,7 @@ impl Runs {
 
     /// Segments that will not grow, are whole, and have no index yet: file and offsets.
     fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
-        self.finished().filter(|run| run.told == Told::Heads).map(|run| (&run.file, run.first..run.end))
+        self.finished().filter(|run| run.told == KnownFrom::Heads).map(|run| (&run.file, run.first..run.end))
     }
 
     fn find(&self, offset: u64) -> Option<&Run> {
@@ -229,7 +239,7 @@ pub(super) struct Shared {
     /// Bytes that all readers together have read.
     bytes_read: AtomicU64,
     terms: RwLock<Arc<Terms>>,
-    damage: Mutex<Found>,
+    damage: Mutex<FoundDamage>,
 }
 
 impl Shared {
@@ -317,7 +327,7 @@ impl Shared {
         &self,
         disk: &D,
         find: impl FnOnce(&Runs) -> Option<&Run>,
-        look: impl FnOnce(&Outline, &[Point]) -> T,
+        look: impl FnOnce(&Outline, &[IndexPoint]) -> T,
     ) -> io::Result<Option<T>> {
         let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
         let Some(run) = find(&runs) else { return Ok(None) };
@@ -341,7 +351,7 @@ impl Shared {
     ///
     /// # Errors
     /// When the index cannot be opened, which shows nothing about the segment.
-    pub fn place<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<Place>> {
+    pub fn place<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<ReadStart>> {
         self.look(disk, |runs| runs.find(offset), |run, points| run.place(points, offset, until))
     }
 
@@ -493,20 +503,20 @@ impl Shared {
     pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| {
             let run = runs.find(offset)?;
-            (run.told == Told::File || matches!(run.points, Points::Beside)).then_some(())?;
+            (run.told == KnownFrom::File || matches!(run.points, Points::Beside)).then_some(())?;
             Some((Arc::clone(&run.file), run.first..run.end))
         })
     }
 
     /// The index file of the segment that begins at `first` cannot be checked against the segment: the segment is
     /// damaged. `readable` are the points of its readable entries.
-    pub fn doubt(&self, first: u64, readable: Vec<Point>) {
+    pub fn doubt(&self, first: u64, readable: Vec<IndexPoint>) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
             let run = &mut runs.0[at];
             self.insides.forget(&run.file);
             let readable = if readable.is_empty() { vec![run.whole] } else { readable };
-            (run.points, run.names, run.told) = (Points::Here(readable), None, Told::Heads);
+            (run.points, run.names, run.told) = (Points::Here(readable), None, KnownFrom::Heads);
         }
     }
 
@@ -523,7 +533,7 @@ impl Shared {
     /// The next offset to read when the entry with `offset` cannot be read: the next point of the index, or the run's
     /// end.
     pub fn after_damage<D: Disk>(&self, disk: &D, offset: u64) -> u64 {
-        let next = |run: &Outline, points: &[Point]| {
+        let next = |run: &Outline, points: &[IndexPoint]| {
             let next = points.partition_point(|point| point.offset <= offset);
             points.get(next).map_or(run.offsets.end, |point| point.offset)
         };
@@ -537,7 +547,7 @@ impl Shared {
     /// The offsets of the last point that holds an entry with ingest time before `time`, and of what follows it.
     pub fn last_before<D: Disk>(&self, disk: &D, time: Timestamp) -> io::Result<Option<Range<u64>>> {
         let find = |runs: &'_ Runs| runs.0.iter().rposition(|run| run.whole.ingest_min < time);
-        let last = |run: &Outline, points: &[Point]| {
+        let last = |run: &Outline, points: &[IndexPoint]| {
             let at = points.iter().rposition(|point| point.ingest_min < time)?;
             let end = points.get(at + 1).map_or(run.offsets.end, |point| point.offset);
             Some(points[at].offset..end)
@@ -548,7 +558,7 @@ impl Shared {
     /// The offset of the first point that holds an entry of `time` or later before the next point.
     pub fn point_at_time<D: Disk>(&self, disk: &D, kind: TimeKind, time: Timestamp) -> io::Result<Option<u64>> {
         let find = |runs: &'_ Runs| runs.0.iter().position(|run| run.whole.latest(kind) >= time);
-        let first = |_: &Outline, points: &[Point]| {
+        let first = |_: &Outline, points: &[IndexPoint]| {
             points.iter().find(|point| point.latest(kind) >= time).map(|point| point.offset)
         };
         Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), first)?.flatten())

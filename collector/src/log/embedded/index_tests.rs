@@ -16,7 +16,9 @@ use proptest::prelude::*;
 use super::segment_index::{SegmentIndex, segment_of};
 use super::{EmbeddedLog, LogReader, LogSettings, TimeKind};
 use crate::limits::INDEX_EVERY_BYTES;
-use crate::log::{History, Indexed, Kinds, NameHash, ReadLog, ReadLogError, Rebuild, Recovery, UnifiedLog, Wanted};
+use crate::log::{
+    Indexed, Kinds, NameHash, ReadLog, ReadLogError, Rebuild, Recovery, SegmentHistory, UnifiedLog, Wanted,
+};
 use crate::simulated::{Agent, clock, parse, source};
 use crate::sources::Sources;
 
@@ -41,7 +43,7 @@ impl Rebuild for Counted {
         self.sources.batch(head, batch);
     }
 
-    fn history(&mut self, history: &History) {
+    fn history(&mut self, history: &SegmentHistory) {
         self.histories += 1;
         self.sources.history(history);
     }

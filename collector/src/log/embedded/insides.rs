@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use afferent_host::disk::Disk;
 
 use super::files::SegmentFile;
-use super::points::Point;
+use super::points::IndexPoint;
 use super::segment_index::SegmentIndex;
 use crate::limits::{INDEX_NAMES_HELD_MAX, POINTS_CACHE_BYTES, POINTS_CACHE_SEGMENTS_MAX};
 use crate::log::marks::{NameHash, Wanted};
@@ -19,14 +19,14 @@ use crate::log::marks::{NameHash, Wanted};
 /// The points of a run, in order, and the names in it.
 #[derive(Debug)]
 pub(super) struct Inside {
-    pub points: Box<[Point]>,
+    pub points: Box<[IndexPoint]>,
     /// `None` where they are unknown.
     names: Option<Box<[NameHash]>>,
 }
 
 impl Inside {
     /// The inside of a run of which only the summary is known.
-    pub fn coarse(whole: Point) -> Self {
+    pub fn coarse(whole: IndexPoint) -> Self {
         Self { points: Box::new([whole]), names: None }
     }
 
@@ -45,7 +45,7 @@ impl Inside {
 }
 
 /// As [`Inside::fitting`], where the names are unknown.
-pub(super) fn fitting(points: &[Point], from: u64, end: u64, wanted: &Wanted) -> Option<Range<u64>> {
+pub(super) fn fitting(points: &[IndexPoint], from: u64, end: u64, wanted: &Wanted) -> Option<Range<u64>> {
     let at = points.partition_point(|point| point.offset <= from).max(1) - 1;
     let at = (at..points.len()).find(|at| points[*at].fits(wanted))?;
     let fitting = points[at..].iter().take_while(|point| point.fits(wanted)).count();
@@ -146,7 +146,7 @@ mod tests {
             let insides = Insides::default();
             let files: Vec<_> = (0..segments).map(|_| file()).collect();
             let inside = || {
-                let point = Point::of(&head, 0, (Timestamp::default(), Timestamp::default()), Marks::ANY);
+                let point = IndexPoint::of(&head, 0, (Timestamp::default(), Timestamp::default()), Marks::ANY);
                 Arc::new(Inside { points: vec![point; points].into(), names: None })
             };
             for file in &files {

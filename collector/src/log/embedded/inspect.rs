@@ -14,7 +14,7 @@ use super::files::{SegmentFile, survey};
 use super::found::OpenError;
 use super::walk::walk;
 use crate::log::proof::Doubt;
-use crate::log::report::{Damage, Hole};
+use crate::log::report::{Damage, LostOffsets};
 
 /// One segment file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +41,7 @@ pub struct SegmentReport {
 
 /// A whole log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct InspectReport {
     /// Its segments, oldest first.
     pub segments: Vec<SegmentReport>,
     /// The first offset after the last batch.
@@ -51,7 +51,7 @@ pub struct Report {
     /// Whether an unfinished write is at the end.
     pub torn: bool,
     /// Offsets that were durable once and cannot be read.
-    pub holes: Vec<Hole>,
+    pub holes: Vec<LostOffsets>,
     /// All damaged ranges of the files.
     pub damage: Vec<Damage>,
     /// Whole batches that fail a check; only [`crate::certificate::verify`] looks for them.
@@ -71,7 +71,7 @@ pub struct Uncounted {
     pub was_durable: bool,
 }
 
-impl Report {
+impl InspectReport {
     /// The number of batches whose samples retention has removed.
     pub fn emptied(&self) -> u64 {
         self.segments.iter().map(|segment| segment.emptied).sum()
@@ -102,13 +102,13 @@ pub struct Suspect {
 }
 
 /// Reports segments, offsets, and damage, as far as checksums show them.
-pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
+pub fn info<D: Disk>(disk: &D) -> Result<InspectReport, OpenError> {
     look(disk, &mut |_, _| {})
 }
 
 /// Whole entries of its segments that do not count, because a later segment begins before them. A failed write leaves
 /// such entries, and none of them was written when a later offset was durable already.
-pub(crate) fn uncounted<D: Disk>(disk: &D, report: &Report) -> Result<Vec<Uncounted>, OpenError> {
+pub(crate) fn uncounted<D: Disk>(disk: &D, report: &InspectReport) -> Result<Vec<Uncounted>, OpenError> {
     let (survey, mut bytes, mut all) = (survey(disk)?, Vec::new(), Vec::new());
     for segment in survey.segments.iter().filter(|segment| segment.limit != u64::MAX) {
         let known = report.segments.iter().find(|known| known.file == segment.file.name);
@@ -134,11 +134,11 @@ pub fn first<D: Disk>(disk: &D) -> Result<Offset, OpenError> {
 }
 
 /// Passes every batch that counts to `each`, in order.
-pub fn dump<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Result<Report, OpenError> {
+pub fn dump<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Result<InspectReport, OpenError> {
     look(disk, each)
 }
 
-fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Result<Report, OpenError> {
+fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Result<InspectReport, OpenError> {
     let mut survey = survey(disk)?;
     let mut segments: Vec<_> = (survey.segments.iter())
         .map(|segment| SegmentReport {
@@ -169,5 +169,5 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
     damage.extend(walked.damage);
     let batches = segments.iter().map(|segment| segment.batches).sum();
     let (end, torn, holes) = (Offset::new(walked.end), walked.torn, walked.holes);
-    Ok(Report { segments, end, batches, torn, holes, damage, ..Report::default() })
+    Ok(InspectReport { segments, end, batches, torn, holes, damage, ..InspectReport::default() })
 }

@@ -25,7 +25,7 @@ pub enum TimeKind {
 
 /// One point of the sparse index, with a summary of the entries up to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Point {
+pub(super) struct IndexPoint {
     pub offset: u64,
     pub position: u32,
     pub ingest_min: Timestamp,
@@ -35,7 +35,7 @@ pub(super) struct Point {
     pub marks: Marks,
 }
 
-impl Point {
+impl IndexPoint {
     /// Adds an entry to the points of its segment.
     pub fn push(points: &mut Vec<Self>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp), marks: Marks) {
         let point = Self::of(head, position, event, marks);
@@ -80,7 +80,7 @@ impl Point {
     }
 }
 
-impl Point {
+impl IndexPoint {
     /// The points of the readable entries of a damaged segment, by their heads.
     pub fn readable<D: Disk>(disk: &D, file: &SegmentFile, offsets: Range<u64>) -> Vec<Self> {
         let (mut bytes, mut points, mut at) = (Vec::new(), Vec::new(), offsets.start);

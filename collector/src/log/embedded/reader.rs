@@ -13,8 +13,8 @@ use super::damage;
 use super::extract::Beside;
 use super::files::SegmentFile;
 use super::found::OpenError;
-use super::index::{Place, Shared};
-use super::points::{Point, TimeKind};
+use super::index::{ReadStart, Shared};
+use super::points::{IndexPoint, TimeKind};
 use super::segment_index::{self, SegmentIndex};
 use crate::limits::INDEX_EVERY_BYTES;
 use crate::log::marks::Wanted;
@@ -84,20 +84,20 @@ fn holds(head: &EntryHead, offset: u64) -> bool {
 }
 
 /// A reader's open file, and the position in it of the offset that comes next, once it has read there.
-struct Hand<F> {
+struct OpenFile<F> {
     about: Arc<SegmentFile>,
     file: F,
     stopped: Option<(u64, u64)>,
 }
 
 /// The result of a lookup, and its open file.
-type Reached<'r, F> = (Place, MutexGuard<'r, Option<Hand<F>>>);
+type Reached<'r, F> = (ReadStart, MutexGuard<'r, Option<OpenFile<F>>>);
 
 /// Reads durable entries, from any offset, as often as it likes. Clones are independent: each has its own open file.
 pub struct LogReader<D: Disk> {
     disk: Arc<D>,
     shared: Arc<Shared>,
-    hand: Mutex<Option<Hand<D::File>>>,
+    hand: Mutex<Option<OpenFile<D::File>>>,
     /// Bytes that it has read.
     read: AtomicU64,
     own: Option<SourceId>,
@@ -299,7 +299,7 @@ impl<D: Disk> LogReader<D> {
                 self.look_for_damage(&file, offsets.clone());
                 // The next start must read the segment and report its damage.
                 let _ = self.disk.remove(&segment_index::name(&file.name));
-                self.shared.doubt(first, Point::readable(&*self.disk, &file, offsets));
+                self.shared.doubt(first, IndexPoint::readable(&*self.disk, &file, offsets));
                 // Now the index locates the readable entries.
                 true
             }
@@ -341,14 +341,14 @@ impl<D: Disk> LogReader<D> {
             let name = &place.file.name;
             let file = self.disk.open(name).map_err(|error| ReadError::Disk { file: name.clone(), error })?;
             let about = Arc::clone(&place.file);
-            *hand = Some(Hand { about, file, stopped: None });
+            *hand = Some(OpenFile { about, file, stopped: None });
         }
         Ok(Some((place, hand)))
     }
 
     /// The position of the entry that holds the wanted offset. It begins less than [`INDEX_EVERY_BYTES`] after the
     /// index's point; the heads in between lead to it.
-    fn walk_to(&self, place: &Place, hand: &Hand<D::File>, scratch: &mut Vec<u8>) -> Result<u64, ReadError> {
+    fn walk_to(&self, place: &ReadStart, hand: &OpenFile<D::File>, scratch: &mut Vec<u8>) -> Result<u64, ReadError> {
         if place.offset == place.wanted {
             return Ok(place.position);
         }
@@ -366,12 +366,12 @@ impl<D: Disk> LogReader<D> {
         }
     }
 
-    fn corrupt(&self, place: &Place, first: u64) -> ReadError {
+    fn corrupt(&self, place: &ReadStart, first: u64) -> ReadError {
         let end = Offset::new(self.shared.after_damage(&*self.disk, first));
         ReadError::Corrupt { file: place.file.name.clone(), first: Offset::new(first), end }
     }
 
-    fn corrupt_up_to(&self, place: &Place, end: u64) -> ReadError {
+    fn corrupt_up_to(&self, place: &ReadStart, end: u64) -> ReadError {
         let (first, end) = (Offset::new(place.wanted), Offset::new(end));
         ReadError::Corrupt { file: place.file.name.clone(), first, end }
     }
@@ -379,7 +379,7 @@ impl<D: Disk> LogReader<D> {
     /// Reads up to `len` bytes from `from` on, not past `stop`.
     fn fill<'s>(
         &self,
-        hand: &Hand<D::File>,
+        hand: &OpenFile<D::File>,
         scratch: &'s mut Vec<u8>,
         from: u64,
         len: usize,

@@ -32,7 +32,7 @@ pub(super) struct Active<F> {
 }
 
 /// The state that opening found, from which the log continues.
-pub(super) struct Opened<F> {
+pub(super) struct RecoveredLog<F> {
     pub log_id: LogId,
     pub term: u64,
     pub generation_next: u64,
@@ -49,15 +49,15 @@ pub(super) enum Reads<'r> {
     Indexes(&'r mut dyn Rebuild),
 }
 
-/// Collects the results of the walk.
-struct Found<'d, 'r, D> {
+/// Collects what the walk over the log finds.
+struct RecoveryVisitor<'d, 'r, D> {
     disk: &'d D,
     reads: Reads<'r>,
     runs: Runs,
     batches: u64,
 }
 
-impl<D: Disk> Visit for Found<'_, '_, D> {
+impl<D: Disk> Visit for RecoveryVisitor<'_, '_, D> {
     fn entry(&mut self, file: &Arc<SegmentFile>, position: Position, entry: &Entry<'_>) {
         let header = entry.batch.header();
         self.runs.push(file, &entry.head, position.get(), (header.time_first, header.time_last));
@@ -84,14 +84,14 @@ pub(super) fn open<D: Disk>(
     disk: &D,
     entropy: &mut dyn FnMut() -> u64,
     reads: Reads<'_>,
-) -> Result<(Opened<D::File>, Recovery), OpenError> {
+) -> Result<(RecoveredLog<D::File>, Recovery), OpenError> {
     let mut survey = survey(disk)?;
-    let mut found = Found { disk, reads, runs: Runs::default(), batches: 0 };
+    let mut found = RecoveryVisitor { disk, reads, runs: Runs::default(), batches: 0 };
     if let Reads::Indexes(rebuild) = &mut found.reads {
         rebuild.begins(Offset::new(survey.segments.first().map_or(0, |segment| segment.first)));
     }
     let walked = walk(disk, &survey, &mut found)?;
-    let Found { runs, batches, .. } = found;
+    let RecoveryVisitor { runs, batches, .. } = found;
     for name in &survey.blank {
         disk.remove(name)
             .map_err(|error| OpenError::disk(&format!("removing {name}, which was never begun"), error))?;
@@ -123,7 +123,7 @@ pub(super) fn open<D: Disk>(
         damage,
     };
     let (generation_next, term) = (survey.generation_next, entropy());
-    Ok((Opened { log_id, term, generation_next, runs, end: walked.end, active }, recovery))
+    Ok((RecoveredLog { log_id, term, generation_next, runs, end: walked.end, active }, recovery))
 }
 
 /// The last segment, when it can be continued.

@@ -24,10 +24,10 @@ use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADE
 use serde::{Deserialize, Serialize};
 
 use super::files::SegmentFile;
-use super::points::Point;
+use super::points::IndexPoint;
 use super::sound::SoundSegment;
 use crate::limits::{INDEX_EVERY_BYTES, INDEX_NAMES_MAX};
-use crate::log::history::{Historian, History};
+use crate::log::history::{Historian, SegmentHistory};
 use crate::log::marks::{Marks, NameHash, checksum};
 use crate::log::records::Decoder;
 
@@ -48,10 +48,10 @@ pub(super) struct SegmentIndex {
     pub last: u64,
     pub stop: u64,
     pub batches: u64,
-    pub points: Vec<Point>,
+    pub points: Vec<IndexPoint>,
     /// All machines and sources in it, in order; `None` when there are too many to list.
     pub names: Option<Vec<NameHash>>,
-    pub history: History,
+    pub history: SegmentHistory,
 }
 
 /// Why a segment has no index.
@@ -98,7 +98,7 @@ impl SegmentIndex {
             }
             historian.push(&entry.head, &entry.batch);
             let header = entry.batch.header();
-            Point::push(&mut index.points, &entry.head, position, (header.time_first, header.time_last), marks);
+            IndexPoint::push(&mut index.points, &entry.head, position, (header.time_first, header.time_last), marks);
             index.end = entry.head.end_ordinal();
             (index.last, index.stop) = (position, position + entry.head.entry_len() as u64);
             index.batches += 1;
@@ -126,7 +126,7 @@ impl SegmentIndex {
             batches: 0,
             points: Vec::new(),
             names: None,
-            history: History::default(),
+            history: SegmentHistory::default(),
         }
     }
 
@@ -189,7 +189,7 @@ impl SegmentIndex {
 
     /// The invariants that readers rely on, whatever wrote the file.
     fn is_consistent(&self) -> bool {
-        let in_order = |pair: &[Point]| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position;
+        let in_order = |pair: &[IndexPoint]| pair[0].offset < pair[1].offset && pair[0].position < pair[1].position;
         let spans = self.points.windows(2).all(in_order)
             && self.points.first().is_some_and(|point| {
                 point.offset == self.first && u64::from(point.position) == SEGMENT_HEADER_LEN as u64

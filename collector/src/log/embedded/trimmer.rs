@@ -9,7 +9,7 @@ use super::files::survey;
 use super::found::OpenError;
 use super::index::Shared;
 use super::{extract, segment_index};
-use crate::log::upkeep::{Segment, Trimmed, Trimming, UpkeepError, Usage};
+use crate::log::upkeep::{FinishedSegment, Trimmed, Trimming, UpkeepError, Usage};
 
 /// Removes segments. It runs on a thread of its own, and the writer never waits for it.
 pub struct Trimmer<D> {
@@ -30,7 +30,7 @@ impl<D: Disk> Trimmer<D> {
         let finished = self.shared.finished();
         let files = self.disk.list().map_err(|error| OpenError::disk("listing its files", error))?;
         let bytes_of = |name: &str| files.iter().find(|(file, _)| file == name).map_or(0, |(_, bytes)| *bytes);
-        let segments = finished.iter().map(|segment| Segment {
+        let segments = finished.iter().map(|segment| FinishedSegment {
             end: Offset::new(segment.end),
             bytes: bytes_of(&segment.file.name)
                 + bytes_of(&segment_index::name(&segment.file.name))

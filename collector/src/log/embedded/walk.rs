@@ -10,7 +10,7 @@ use afferent_protocol::segment::{Entry, SEGMENT_HEADER_LEN};
 use super::files::{Segment, SegmentFile, Survey, read_whole};
 use super::found::OpenError;
 use super::window::Window;
-use crate::log::report::{Damage, Hole};
+use crate::log::report::{Damage, LostOffsets};
 
 /// The number of damaged ranges that are listed one by one; the rest shows only as holes.
 const DAMAGE_TOLD_MAX: usize = 1000;
@@ -26,12 +26,12 @@ pub(super) enum LogEnd {
 
 /// The results of a walk beside the entries.
 #[derive(Debug)]
-pub(super) struct Walked {
+pub(super) struct WalkResult {
     /// The offset where the log continues.
     pub end: u64,
     pub log_end: LogEnd,
     pub torn: bool,
-    pub holes: Vec<Hole>,
+    pub holes: Vec<LostOffsets>,
     pub damage: Vec<Damage>,
 }
 
@@ -53,9 +53,9 @@ impl<F: FnMut(&Arc<SegmentFile>, Position, &Entry<'_>)> Visit for F {
 }
 
 /// Reads all segments of a survey.
-pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) -> Result<Walked, OpenError> {
+pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) -> Result<WalkResult, OpenError> {
     let end = survey.segments.first().map_or(0, |segment| segment.first);
-    let mut walked = Walked { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
+    let mut walked = WalkResult { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
     // A failed commit over several segments leaves some in which no offset counts.
     for segment in survey.segments.iter().filter(|segment| segment.first < segment.limit) {
         // A segment begins at the log's durable end: offsets missing before it were durable.
@@ -83,7 +83,7 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) ->
     Ok(walked)
 }
 
-impl Walked {
+impl WalkResult {
     /// Takes the entries of a segment as long as they follow each other: all of them, when it is sound and ends in
     /// whole entries. Else it returns where anything else begins, and has read nothing behind that.
     fn whole_entries<D: Disk>(
@@ -169,7 +169,7 @@ impl Walked {
 
     fn hole(&mut self, end: u64) {
         if end > self.end {
-            self.holes.push(Hole { first: Offset::new(self.end), end: Offset::new(end) });
+            self.holes.push(LostOffsets { first: Offset::new(self.end), end: Offset::new(end) });
             self.end = end;
         }
     }

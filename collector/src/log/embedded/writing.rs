@@ -9,14 +9,14 @@ use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
 use afferent_protocol::session::signed::LogId;
 
-use super::buffer::{Buffer, Part};
+use super::buffer::{Buffer, WriteGroup};
 use super::files::{self, SegmentFile};
 use super::forget::Forgetter;
 use super::found::OpenError;
 use super::index::Shared;
 use super::indexer::Indexer;
 use super::reader::LogReader;
-use super::recovery::{self, Active, Opened};
+use super::recovery::{self, Active, RecoveredLog};
 use super::trimmer::Trimmer;
 use super::write_error::WriteError;
 use crate::limits::LOG_SEGMENT_BYTES;
@@ -60,7 +60,7 @@ pub struct EmbeddedLog<D: Disk> {
 
 /// The position of a written part.
 struct Written {
-    part: Part,
+    part: WriteGroup,
     about: Arc<SegmentFile>,
     position: u64,
 }
@@ -93,7 +93,7 @@ impl<D: Disk> EmbeddedLog<D> {
         Ok((Self::opened(disk, settings, now, opened), recovery))
     }
 
-    fn opened(disk: D, settings: LogSettings, now: Timestamp, opened: Opened<D::File>) -> Self {
+    fn opened(disk: D, settings: LogSettings, now: Timestamp, opened: RecoveredLog<D::File>) -> Self {
         assert!(settings.segment_bytes <= SEGMENT_BYTES_MAX, "the configuration is checked against the limit");
         Self {
             disk: Arc::new(disk),

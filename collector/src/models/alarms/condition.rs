@@ -7,13 +7,13 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::life_cycle::Stage;
-use super::super::{Correction, Order, Seen};
+use super::super::{Correction, LoggedEvent, Order};
 use crate::limits::MODEL_ALARM_REPORTS_MAX;
 use afferent_protocol::event::AlarmTransition::{Acknowledged, Cleared, Raised};
 
 /// A raise or a clear.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Report {
+struct AlarmReport {
     at: Order,
     /// The offset of a raise; a clear has none.
     raised: Option<u64>,
@@ -30,9 +30,9 @@ pub(super) enum Shelf {
 
 /// A condition of a subject.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Condition {
-    /// Sorted; not complete if there were many: see [`Condition::compact`].
-    reports: Vec<Report>,
+pub(super) struct AlarmCondition {
+    /// Sorted; not complete if there were many: see [`AlarmCondition::compact`].
+    reports: Vec<AlarmReport>,
     /// Priority of the latest raise.
     priority: u16,
     message: String,
@@ -62,14 +62,14 @@ pub(super) struct Alarm<'c> {
 
 /// The relation of a raise to its condition's alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum RaiseRelation {
     /// The raise belongs to the current alarm.
     Last,
     /// A later alarm of the condition was raised by the event at this offset.
     Followed(Offset),
 }
 
-impl Condition {
+impl AlarmCondition {
     /// Adds a source that reports the condition; returns whether it is new.
     pub fn claim(&mut self, source: SourceId) -> bool {
         match self.claims.binary_search(&source) {
@@ -93,7 +93,7 @@ impl Condition {
     }
 
     /// Adds a raise; returns whether dropped reports may have changed its meaning.
-    pub fn raise(&mut self, seen: &Seen<'_>, priority: u16, message: impl FnOnce() -> String) -> bool {
+    pub fn raise(&mut self, seen: &LoggedEvent<'_>, priority: u16, message: impl FnOnce() -> String) -> bool {
         let order = seen.order();
         let is_latest = self.reports.iter().rev().find(|report| report.raised.is_some());
         if is_latest.is_none_or(|latest| latest.at <= order) {
@@ -103,13 +103,13 @@ impl Condition {
     }
 
     /// Adds a clear; returns whether dropped reports may have changed its meaning.
-    pub fn clear(&mut self, seen: &Seen<'_>) -> bool {
+    pub fn clear(&mut self, seen: &LoggedEvent<'_>) -> bool {
         self.report(seen, None)
     }
 
-    fn report(&mut self, seen: &Seen<'_>, raised: Option<u64>) -> bool {
+    fn report(&mut self, seen: &LoggedEvent<'_>, raised: Option<u64>) -> bool {
         let is_corrected = seen.correction != Correction::None;
-        let report = Report { at: seen.order(), raised, is_corrected };
+        let report = AlarmReport { at: seen.order(), raised, is_corrected };
         let is_late = self.cut.as_ref().is_some_and(|cut| report.at < *cut);
         let at = self.reports.partition_point(|known| known.at <= report.at);
         self.reports.insert(at, report);
@@ -121,9 +121,10 @@ impl Condition {
 
     /// Drops the oldest report that is equal to both its neighbours, or else the oldest one.
     fn compact(&mut self) {
-        let is_raise = |report: &Report| report.raised.is_some();
-        let same =
-            |three: &[Report]| is_raise(&three[0]) == is_raise(&three[1]) && is_raise(&three[1]) == is_raise(&three[2]);
+        let is_raise = |report: &AlarmReport| report.raised.is_some();
+        let same = |three: &[AlarmReport]| {
+            is_raise(&three[0]) == is_raise(&three[1]) && is_raise(&three[1]) == is_raise(&three[2])
+        };
         let at = self.reports.windows(3).position(same).map_or(0, |before| before + 1);
         let gone = self.reports.remove(at).at;
         if self.cut.as_ref().is_none_or(|cut| *cut < gone) {
@@ -180,11 +181,11 @@ impl Condition {
     }
 
     /// The fate of the alarm that the event at this offset raised; `None` when no such raise is kept.
-    pub fn fate(&self, offset: Offset) -> Option<Fate> {
+    pub fn fate(&self, offset: Offset) -> Option<RaiseRelation> {
         let at = self.reports.iter().position(|report| report.raised == Some(offset.get()))?;
         let (first, _) = self.last_raises()?;
         let follower = self.reports[first].raised.expect("it is a raise");
-        Some(if at >= first { Fate::Last } else { Fate::Followed(Offset::new(follower)) })
+        Some(if at >= first { RaiseRelation::Last } else { RaiseRelation::Followed(Offset::new(follower)) })
     }
 
     /// The latest time of a report, an acknowledgement or a shelving.

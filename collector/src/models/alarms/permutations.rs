@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use afferent_protocol::event::{Alarm, Derived};
 
 use super::super::AnyModel;
-use super::super::permuted::{Entry, Numbers, behind_what_they_name, heads, pass, second};
+use super::super::permuted::{EventHead, Numbers, behind_what_they_name, heads, pass, second};
 use super::*;
 use AlarmTransition::{Acknowledged, Cleared, Raised, Shelved, Unshelved};
 
@@ -17,7 +17,7 @@ const SOURCES: [&str; 3] = ["press-88", "gateway", "collector"];
 
 #[derive(Clone, Debug)]
 struct Made {
-    entry: Entry,
+    entry: EventHead,
     condition: &'static str,
     what: What,
 }
@@ -47,7 +47,7 @@ fn made(numbers: &mut Numbers) -> Vec<Made> {
             let all = [Raised, Raised, Raised, Cleared, Cleared, Acknowledged, Shelved, Unshelved];
             What::Machine(all[numbers.below(8)], 1 + numbers.below(1000) as u16)
         };
-        let entry = Entry {
+        let entry = EventHead {
             number,
             source,
             sequence: sequences[source],
@@ -191,7 +191,7 @@ fn made_up(numbers: &mut Numbers) -> Vec<(String, u16, i64)> {
 
 #[test]
 fn when_all_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_whatever_order_they_came() {
-    use super::super::testing::{Log, Told, alarm, at};
+    use super::super::testing::{Log, TestEvent, alarm, at};
     let mut numbers = Numbers(7);
     let noise = made_up(&mut numbers);
     // Our alarms have the least priority and are older than all others.
@@ -200,7 +200,12 @@ fn when_all_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_wha
         let event = alarm(second, "88-C", name, Raised);
         let Body::Alarm(body) = event.body else { unreachable!() };
         let body = Body::Alarm(Alarm { priority, ..body });
-        Told { source, epoch: 1, event: afferent_protocol::event::Event { body, ..event }, ingest: at(BASE + 9000) }
+        TestEvent {
+            source,
+            epoch: 1,
+            event: afferent_protocol::event::Event { body, ..event },
+            ingest: at(BASE + 9000),
+        }
     };
     let told = noise.iter().map(|(name, priority, second)| event(name, *priority, *second, "stranger"));
     let log = Log::from(told.chain(ours.iter().map(|name| event(name, 1, BASE + 10, "press-88"))));

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use afferent_protocol::ids::{SourceId, Timestamp};
 
-use super::condition::Condition;
-use super::{AlarmsState, Key, Weight};
+use super::condition::AlarmCondition;
+use super::{AlarmWeight, AlarmsState, Key};
 use crate::limits::{MODEL_ALARM_HORIZON_US, MODEL_ALARMS_BEYOND_MAX, MODEL_ALARMS_MAX, MODEL_ALARMS_OF_ONE_MAX};
 
 /// Number of conditions that each source reports.
@@ -38,7 +38,7 @@ fn equal_share(mut wanted: Vec<usize>, room: usize) -> usize {
 }
 
 /// Number of these conditions that each source reports.
-pub(super) fn counts_of<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Counts {
+pub(super) fn counts_of<'c>(conditions: impl Iterator<Item = &'c AlarmCondition>) -> Counts {
     let mut counts = Counts::new();
     for source in conditions.flat_map(|condition| condition.claims()) {
         *counts.entry(*source).or_default() += 1;
@@ -49,9 +49,9 @@ pub(super) fn counts_of<'c>(conditions: impl Iterator<Item = &'c Condition>) -> 
 /// Splits conditions, given the most important first, into those that have room in the share of one of their sources,
 /// and the rest.
 pub(super) fn parted<'c>(
-    conditions: Vec<(&'c Key, &'c Condition)>,
+    conditions: Vec<(&'c Key, &'c AlarmCondition)>,
     share: usize,
-) -> [Vec<(&'c Key, &'c Condition)>; 2] {
+) -> [Vec<(&'c Key, &'c AlarmCondition)>; 2] {
     let (mut used, mut all) = (Counts::new(), 0);
     let (kept, beyond) = conditions.into_iter().partition(|(_, condition)| {
         let mut is_kept = false;
@@ -81,7 +81,7 @@ impl AlarmsState {
         gone.drain(..).for_each(|(source, weight, key)| self.let_go(source, weight, &key, ingest));
         let counts = counts_of(self.conditions.values());
         self.share = share_of(&counts, self.share);
-        let mut weights: BTreeMap<SourceId, Vec<(Weight, &Key)>> = BTreeMap::new();
+        let mut weights: BTreeMap<SourceId, Vec<(AlarmWeight, &Key)>> = BTreeMap::new();
         for (key, condition) in &self.conditions {
             let weight = condition.weight(self.latest, horizon);
             let crowded = condition.claims().iter().filter(|source| counts[*source] > self.share);
@@ -95,7 +95,7 @@ impl AlarmsState {
         drop(weights);
         gone.drain(..).for_each(|(source, weight, key)| self.let_go(source, weight, &key, ingest));
         // More sources than there is room for, with one condition each.
-        let mut left: Vec<(SourceId, Weight, Key)> = Vec::new();
+        let mut left: Vec<(SourceId, AlarmWeight, Key)> = Vec::new();
         let all: usize = self.conditions.values().map(|condition| condition.claims().len()).sum();
         if all > MODEL_ALARMS_MAX {
             left.extend(self.claims(horizon));
@@ -107,34 +107,34 @@ impl AlarmsState {
 
     /// The conditions that have been over for so long that late raises are not expected, when the table is full: the
     /// oldest first.
-    fn beyond_horizon(&self, horizon: Timestamp) -> Vec<(SourceId, Weight, Key)> {
+    fn beyond_horizon(&self, horizon: Timestamp) -> Vec<(SourceId, AlarmWeight, Key)> {
         let all: usize = self.conditions.values().map(|condition| condition.claims().len()).sum();
         if all <= MODEL_ALARMS_MAX {
             return Vec::new();
         }
         let mut beyond: Vec<_> =
-            self.claims(horizon).filter(|(_, weight, _)| matches!(weight, Weight::Beyond(_))).collect();
+            self.claims(horizon).filter(|(_, weight, _)| matches!(weight, AlarmWeight::Beyond(_))).collect();
         beyond.sort_unstable_by(|one, other| (one.1, &one.2, one.0).cmp(&(other.1, &other.2, other.0)));
         beyond.truncate(all - MODEL_ALARMS_MAX);
         beyond
     }
 
-    fn claims(&self, horizon: Timestamp) -> impl Iterator<Item = (SourceId, Weight, Key)> {
+    fn claims(&self, horizon: Timestamp) -> impl Iterator<Item = (SourceId, AlarmWeight, Key)> {
         self.conditions.iter().flat_map(move |(key, condition)| {
             let weight = condition.weight(self.latest, horizon);
             condition.claims().iter().map(move |source| (*source, weight, key.clone()))
         })
     }
 
-    fn let_go(&mut self, source: SourceId, weight: Weight, key: &Key, ingest: Timestamp) {
+    fn let_go(&mut self, source: SourceId, weight: AlarmWeight, key: &Key, ingest: Timestamp) {
         let condition = self.conditions.get_mut(key).expect("it was found there");
         if condition.release(source) {
             return;
         }
         self.conditions.remove(key);
         match weight {
-            Weight::Beyond(last) | Weight::Over(last) => self.horizon = self.horizon.max(Some(last)),
-            Weight::Alarm(priority, _) => {
+            AlarmWeight::Beyond(last) | AlarmWeight::Over(last) => self.horizon = self.horizon.max(Some(last)),
+            AlarmWeight::Alarm(priority, _) => {
                 *self.dropped.entry(priority).or_default() += 1;
                 self.not_shown.give_way(source, ingest);
             }

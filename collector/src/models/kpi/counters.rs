@@ -6,24 +6,24 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::super::counter::Counter;
+use super::super::counter::CounterHistory;
 use super::super::span::Span;
-use super::super::track::Late;
-use super::super::{Seen, time};
+use super::super::track::LateEvents;
+use super::super::{LoggedEvent, time};
 use crate::limits::{MODEL_COUNTER_BYTES_MAX, MODEL_COUNTERS_MAX};
 
 /// The quantity of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Counts {
+pub(super) enum CountedQuantity {
     Produced,
     Good,
 }
 
 /// The counters of a machine, by subject.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Counters {
-    counters: BTreeMap<Box<str>, (Counts, Counter)>,
-    late: Late,
+pub(super) struct MachineCounters {
+    counters: BTreeMap<Box<str>, (CountedQuantity, CounterHistory)>,
+    late: LateEvents,
     refused: u64,
 }
 
@@ -36,14 +36,14 @@ pub(super) struct Quantities {
     pub is_beyond: bool,
 }
 
-impl Counters {
-    pub fn take(&mut self, seen: &Seen<'_>, counts: Counts, value: f64) {
+impl MachineCounters {
+    pub fn take(&mut self, seen: &LoggedEvent<'_>, counts: CountedQuantity, value: f64) {
         if !self.counters.contains_key(seen.subject.text) {
             if self.counters.len() == MODEL_COUNTERS_MAX {
                 self.refused += 1;
                 return;
             }
-            self.counters.insert(seen.subject.text.into(), (counts, Counter::default()));
+            self.counters.insert(seen.subject.text.into(), (counts, CounterHistory::default()));
         }
         let Some((_, counter)) = self.counters.get_mut(seen.subject.text) else { return };
         if !counter.take(seen.time, value) {
@@ -52,7 +52,7 @@ impl Counters {
     }
 
     pub fn settle(&mut self) {
-        let bytes = |(_, counter): &(Counts, Counter)| counter.bytes();
+        let bytes = |(_, counter): &(CountedQuantity, CounterHistory)| counter.bytes();
         while self.counters.values().map(bytes).sum::<usize>() > MODEL_COUNTER_BYTES_MAX {
             let largest = self.counters.values_mut().max_by_key(|counter| bytes(counter));
             largest.into_iter().for_each(|(_, counter)| counter.settle());
@@ -61,12 +61,12 @@ impl Counters {
 
     pub fn quantities(&self, span: Span) -> Quantities {
         // If one of them is unknown, so is the sum.
-        let grown = |what: Counts| -> Option<Option<f64>> {
+        let grown = |what: CountedQuantity| -> Option<Option<f64>> {
             let of = self.counters.values().filter(|(counts, _)| *counts == what);
             let all: Option<Vec<f64>> = of.map(|(_, counter)| counter.grown(span)).collect();
             all.map(|all| all.into_iter().reduce(|left, right| left + right))
         };
-        let (produced, good) = (grown(Counts::Produced), grown(Counts::Good));
+        let (produced, good) = (grown(CountedQuantity::Produced), grown(CountedQuantity::Good));
         let is_beyond = produced.is_none() || good.is_none();
         Quantities { produced: produced.flatten(), good: good.flatten(), is_beyond }
     }

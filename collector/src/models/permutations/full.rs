@@ -10,13 +10,13 @@ use super::super::AnyModel;
 use super::super::breakdowns::Breakdowns;
 use super::super::kpi::Kpi;
 use super::super::last::{Last, LastSettings};
-use super::super::permuted::{Entry, Numbers, heads, pass, second};
-use super::super::shares::Size;
+use super::super::permuted::{EventHead, Numbers, heads, pass, second};
+use super::super::shares::ClaimLimits;
 use super::super::states::States;
 use super::*;
 
 const FULL_CASES: u32 = 300;
-const SIZE: Size = Size { count_max: 8, of_one_max: 5 };
+const SIZE: ClaimLimits = ClaimLimits { count_max: 8, of_one_max: 5 };
 const STRANGER: &str = "stranger";
 const NAMES: [&str; 10] = ["n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"];
 const HOUR_S: i64 = 3600;
@@ -102,14 +102,15 @@ fn of_machines(told: Value, machines: &BTreeSet<&str>) -> Value {
 fn check(ours: &[Plain], noise: &[Noise], order: &[usize]) -> Result<u32, TestCaseError> {
     let case = Case::new(ours.to_vec());
     let amendments: Vec<String> = ours.iter().map(Plain::amendment).collect();
-    let reported = ours.iter().zip(&amendments).map(|(event, amendment)| Told {
+    let reported = ours.iter().zip(&amendments).map(|(event, amendment)| TestEvent {
         source: SOURCES[event.source],
         epoch: event.epoch,
         event: event.event(amendment),
         ingest: at(0),
     });
-    let made_up = noise.iter().map(|event| Told { source: STRANGER, epoch: 1, event: event.event(), ingest: at(0) });
-    let all = reported.chain(made_up).zip(0..).map(|(told, offset)| Told { ingest: at(ingest(offset)), ..told });
+    let made_up =
+        noise.iter().map(|event| TestEvent { source: STRANGER, epoch: 1, event: event.event(), ingest: at(0) });
+    let all = reported.chain(made_up).zip(0..).map(|(told, offset)| TestEvent { ingest: at(ingest(offset)), ..told });
     let log = Log::from(all).permuted(order);
     let mut crowded_out = 0;
     for (name, settings, oracle) in models() {
@@ -158,7 +159,7 @@ fn what_a_stranger_makes_up_changes_nothing_that_is_told_of_others() {
 
 #[test]
 fn last_values_are_a_function_of_the_set_of_samples_also_when_all_is_full() {
-    const ROOM: Size = Size { count_max: 6, of_one_max: 4 };
+    const ROOM: ClaimLimits = ClaimLimits { count_max: 6, of_one_max: 4 };
     use afferent_protocol::event::{Body, Quality, Sample, Value as Measured};
     let heads = heads(&ALL);
     let body = |number: usize| {
@@ -173,9 +174,9 @@ fn last_values_are_a_function_of_the_set_of_samples_also_when_all_is_full() {
             let names = if source == 2 { NAMES.len() } else { 2 };
             let time = second(3600 * numbers.below(4) + numbers.below(9));
             let subject = NAMES[numbers.below(names)];
-            Entry { number, source, sequence: number as u64, time, ingest: time, subject, of: None }
+            EventHead { number, source, sequence: number as u64, time, ingest: time, subject, of: None }
         };
-        let mut arrival: Vec<Entry> = (0..60).map(&mut made).collect();
+        let mut arrival: Vec<EventHead> = (0..60).map(&mut made).collect();
         let right = naive_last(&arrival, ROOM);
         for _ in 0..3 {
             numbers.shuffle(&mut arrival);
@@ -197,7 +198,7 @@ fn last_values_are_a_function_of_the_set_of_samples_also_when_all_is_full() {
 }
 
 /// Of each source the last reported names, by hour and then by lot; of each name the last value of those.
-fn naive_last(all: &[Entry], room: Size) -> BTreeMap<&'static str, u64> {
+fn naive_last(all: &[EventHead], room: ClaimLimits) -> BTreeMap<&'static str, u64> {
     let mut by_source: BTreeMap<usize, BTreeMap<&str, (i64, u64)>> = BTreeMap::new();
     for entry in all {
         let weight = (entry.time.micros() / 3_600_000_000, lot(entry.subject));
@@ -212,7 +213,7 @@ fn naive_last(all: &[Entry], room: Size) -> BTreeMap<&'static str, u64> {
         sorted.sort_unstable();
         claimed.extend(sorted.into_iter().rev().take(share).map(|(_, name)| (*source, name)));
     }
-    let mut sorted: Vec<&Entry> = all.iter().filter(|one| claimed.contains(&(one.source, one.subject))).collect();
+    let mut sorted: Vec<&EventHead> = all.iter().filter(|one| claimed.contains(&(one.source, one.subject))).collect();
     sorted.sort_by_key(|entry| (entry.time, ALL[entry.source], entry.sequence));
     sorted.into_iter().map(|entry| (entry.subject, entry.number as u64)).collect()
 }

@@ -138,7 +138,7 @@ fn long_log() -> Log {
             // Numbers of many digits, so that they take room.
             _ => sample(second, "88-C/st1/produced", number as f64 * 1.000_123),
         };
-        Told { source: SOURCES[0], epoch: 1, event, ingest: at(BEGIN + 40_000) }
+        TestEvent { source: SOURCES[0], epoch: 1, event, ingest: at(BEGIN + 40_000) }
     });
     Log::from(events)
 }
@@ -200,7 +200,7 @@ fn quantities_of_a_span_are_unknown_where_the_values_of_a_counter_are_not_kept_b
         } else {
             sample(second, "88-C/st1/produced", number as f64 * 1.000_123)
         };
-        Told { source: SOURCES[0], epoch: 1, event, ingest: at(BEGIN + 60_000) }
+        TestEvent { source: SOURCES[0], epoch: 1, event, ingest: at(BEGIN + 60_000) }
     });
     let model = Log::from(events).fold_any(BuiltIn::new("kpi", toml::Table::new()).unwrap().build());
     let of = |from: i64| {

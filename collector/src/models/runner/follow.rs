@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::super::snapshot::Snapshot;
-use super::super::store::Store;
+use super::super::store::SnapshotFiles;
 use super::super::{Definition, Fold, ModelId};
 use super::replay::{ReplayError, fold_log, start_of};
 use super::{Models, locked};
@@ -20,7 +20,7 @@ use crate::turns::Turns;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// All models at their newest snapshots: the furthest ones, which follow the log, and the others, to be rebuilt.
-pub(super) fn load(definitions: &[Definition], store: Option<&Store>, log: &dyn ReadLog) -> (Fold, Vec<Fold>) {
+pub(super) fn load(definitions: &[Definition], store: Option<&SnapshotFiles>, log: &dyn ReadLog) -> (Fold, Vec<Fold>) {
     let end = log.kept().end;
     let mut folds: Vec<Fold> = definitions.iter().map(|definition| start_of(definition, store, log, end)).collect();
     folds.sort_by_key(|fold| std::cmp::Reverse(fold.next()));
@@ -173,7 +173,7 @@ impl Models {
 }
 
 /// Saves a state; a failed save only costs a longer start.
-pub(super) fn save(store: &Store, definition: &Definition, snapshot: &Snapshot) {
+pub(super) fn save(store: &SnapshotFiles, definition: &Definition, snapshot: &Snapshot) {
     if let Err(error) = store.save(definition, snapshot) {
         tracing::warn!(model = %definition.id, %error, "a model's state cannot be saved");
     }

@@ -29,7 +29,7 @@ pub use ask::{AsOf, AskError, Difference, StateAt};
 pub use rebuild::RecomputeError;
 pub use replay::{Cancel, ReplayError, fold_log, start_of};
 
-use super::store::Store;
+use super::store::SnapshotFiles;
 use super::{CountedFrom, Definition, Fold, ModelId, Shortage};
 use crate::log::ReadLog;
 use crate::supervise::{Part, Supervisor};
@@ -65,7 +65,7 @@ pub struct Threads {
 
 struct Shared {
     definitions: Vec<Definition>,
-    store: Option<Store>,
+    store: Option<SnapshotFiles>,
     log: Arc<dyn ReadLog>,
     stopping: Stop,
     supervisor: Supervisor,
@@ -75,7 +75,7 @@ struct Shared {
     /// Whether they have reached the end once.
     caught_up: AtomicBool,
     /// The models that are being rebuilt.
-    rebuilding: Mutex<BTreeMap<ModelId, Arc<Progress>>>,
+    rebuilding: Mutex<BTreeMap<ModelId, Arc<RebuildProgress>>>,
     /// Rebuilt models, on their way to the models that follow the log.
     finished: Mutex<Vec<Fold>>,
     rebuilders: Mutex<Vec<JoinHandle<()>>>,
@@ -85,7 +85,7 @@ struct Shared {
 
 /// The progress of a model that is being rebuilt.
 #[derive(Debug, Default)]
-struct Progress {
+struct RebuildProgress {
     next: AtomicU64,
     time: AtomicU64,
 }
@@ -129,7 +129,7 @@ impl Models {
     /// Outside a tokio runtime.
     pub fn start(settings: Settings) -> std::io::Result<(Self, Threads)> {
         let Settings { definitions, snapshots, log, durable, stopping, supervisor, commits } = settings;
-        let store = snapshots.map(Store::new);
+        let store = snapshots.map(SnapshotFiles::new);
         let (live, behind) = follow::load(&definitions, store.as_ref(), &*log);
         let models = Self(Arc::new(Shared {
             definitions,
@@ -234,7 +234,7 @@ impl Threads {
     }
 }
 
-impl Progress {
+impl RebuildProgress {
     fn tell(&self, fold: &Fold) {
         self.next.store(fold.next().get(), Ordering::Relaxed);
         self.time.store(fold.time().micros().unsigned_abs(), Ordering::Relaxed);

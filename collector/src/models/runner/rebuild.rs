@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use afferent_protocol::ids::{Offset, Timestamp};
 
-use super::super::{Definition, Fold, Member, ModelId};
+use super::super::{Definition, Fold, FoldMember, ModelId};
 use super::follow::save;
 use super::replay::{fold_log, start_of};
-use super::{Models, Progress, locked};
+use super::{Models, RebuildProgress, locked};
 use crate::limits::{MODEL_REBUILDS_MAX, MODEL_SNAPSHOT_EVENTS};
 use crate::log::ReadLogError;
 use crate::supervise::Part;
@@ -71,7 +71,7 @@ impl Models {
     pub(super) fn rebuild(&self, mut fold: Fold) -> std::io::Result<()> {
         // Late events are sorted in until the model is handed over.
         fold.members.iter_mut().for_each(|member| member.sort(true));
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(RebuildProgress::default());
         progress.tell(&fold);
         for member in &fold.members {
             tracing::info!(model = %member.id, from = fold.next().get(), "a model is made again from the log");
@@ -92,11 +92,11 @@ impl Models {
     /// These models before the log's first event.
     fn fold_anew(&self, ids: &[ModelId]) -> Fold {
         let definitions = self.0.definitions.iter().filter(|definition| ids.contains(&definition.id));
-        let members = definitions.map(|definition| Member::new(definition.id.clone(), definition.of.build()));
+        let members = definitions.map(|definition| FoldMember::new(definition.id.clone(), definition.of.build()));
         Fold::new(members.collect(), self.0.log.kept().start, Timestamp::default())
     }
 
-    fn run(&self, mut fold: Fold, progress: &Progress) {
+    fn run(&self, mut fold: Fold, progress: &RebuildProgress) {
         let log = self.0.log.another();
         let stopping = || self.0.stopping.is_requested();
         let mut turns = Turns::new(self.0.commits.clone());

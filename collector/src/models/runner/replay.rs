@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use afferent_protocol::ids::{Offset, Timestamp};
 
-use super::super::store::Store;
-use super::super::{Definition, Fold, Member};
-use crate::log::events::{Entry, Part, Walk};
+use super::super::store::SnapshotFiles;
+use super::super::{Definition, Fold, FoldMember};
+use crate::log::events::{Entry, Walk, WalkItem};
 use crate::log::{ReadLog, ReadLogError};
 
 /// Ends a replay whose client is gone, or that takes too long. Clones share the state.
@@ -63,8 +63,8 @@ pub fn fold_log(
     let walk = Walk::over(log, fold.next()..end);
     let walked = walk.run(&mut Vec::new(), &mut |part| {
         match part {
-            Part::Entry(entry) => each(fold, &entry, end),
-            Part::Hole(_) | Part::Removed(_) => fold.skip_to(part.end()),
+            WalkItem::Entry(entry) => each(fold, &entry, end),
+            WalkItem::Hole(_) | WalkItem::Removed(_) => fold.skip_to(part.end()),
         }
         if is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
@@ -79,18 +79,18 @@ pub fn fold_log(
 }
 
 /// A fold of these models at the latest common snapshot before `end`, or at the log's first event.
-pub fn start_of(definition: &Definition, store: Option<&Store>, log: &dyn ReadLog, end: Offset) -> Fold {
+pub fn start_of(definition: &Definition, store: Option<&SnapshotFiles>, log: &dyn ReadLog, end: Offset) -> Fold {
     let mut model = definition.of.build();
     if let Some(store) = store {
         let mut at = end;
         while let Some(snapshot) = store.nearest(definition, at, log) {
             match model.load(&snapshot.state) {
-                Ok(()) => return Fold::after(vec![Member::new(definition.id.clone(), model)], &snapshot),
+                Ok(()) => return Fold::after(vec![FoldMember::new(definition.id.clone(), model)], &snapshot),
                 Err(error) => store.set_aside(&definition.id, snapshot.place.offset, &error.to_string()),
             }
             at = snapshot.place.offset;
         }
     }
     let first = log.kept().start;
-    Fold::new(vec![Member::new(definition.id.clone(), definition.of.build())], first, Timestamp::default())
+    Fold::new(vec![FoldMember::new(definition.id.clone(), definition.of.build())], first, Timestamp::default())
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use super::super::span::Span;
 use super::super::testing::{alarm, at, breakdown, derived, recovery, sample, state};
-use super::super::{BuiltIn, Member, Seen, with_built_ins};
+use super::super::{BuiltIn, FoldMember, LoggedEvent, with_built_ins};
 use super::*;
 use crate::log::address::Partition;
 use crate::log::events::Entry;
@@ -85,14 +85,14 @@ fn append(log: &MemoryLog, sizes: &[usize]) {
 
 /// The states of all built-in models after the events before `end`, folded directly from the log.
 fn folded_to(log: &MemoryLog, end: Offset) -> (Timestamp, BTreeMap<String, Value>) {
-    let members = BuiltIn::all().map(|of| Member::new(Definition::built_in(of.clone()).id, of.build()));
+    let members = BuiltIn::all().map(|of| FoldMember::new(Definition::built_in(of.clone()).id, of.build()));
     let mut fold = Fold::new(members.into(), Offset::ZERO, Timestamp::default());
     log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
         fold.entry(&Entry::new(Partition::EMBEDDED, head, batch), end);
         std::ops::ControlFlow::Continue(())
     })
     .unwrap();
-    let view = |member: &Member| (member.id.to_string(), member.model.view(fold.time()));
+    let view = |member: &FoldMember| (member.id.to_string(), member.model.view(fold.time()));
     (fold.time(), fold.members.iter().map(view).collect())
 }
 
@@ -144,7 +144,7 @@ fn a_start_goes_on_from_the_snapshot_and_not_from_the_first_event() {
     started.caught_up(&log);
     started.stop();
     let definitions = with_built_ins(&[]);
-    let store = Store::new(directory.path().into());
+    let store = SnapshotFiles::new(directory.path().into());
     let (live, behind) = follow::load(&definitions, Some(&store), &log);
     assert_eq!((live.next(), live.members.len(), behind.len()), (Offset::new(50), 6, 0));
     let (live, _) = follow::load(&definitions, None, &log);
@@ -209,7 +209,7 @@ fn snapshots_of_a_term_that_does_not_hold_are_not_used_although_the_log_has_thei
     started.stop();
     assert!(directory.path().join("kpi@1").join("aside").exists());
     // The states saved since are of this log, and the next start continues from them.
-    let (live, behind) = follow::load(&with_built_ins(&[]), Some(&Store::new(directory.path().into())), &log);
+    let (live, behind) = follow::load(&with_built_ins(&[]), Some(&SnapshotFiles::new(directory.path().into())), &log);
     assert_eq!((live.next(), behind.len()), (end, 0));
 }
 
@@ -223,7 +223,7 @@ fn a_recomputed_model_is_the_same_as_one_that_was_never_anything_else() {
     started.caught_up(&log);
     let kpi = started.models.find("kpi").unwrap().clone();
     // A wrong program may have left an empty state with the offset of a full one.
-    let wrong = Member::new(kpi.id.clone(), kpi.of.build());
+    let wrong = FoldMember::new(kpi.id.clone(), kpi.of.build());
     started.models.live().join(wrong);
     let now = AsOf::Now(at(900));
     let state = |models: &Models| models.state(&kpi, now, Span::default(), &Cancel::default()).unwrap().state;
@@ -240,7 +240,7 @@ struct Mistaken;
 
 impl super::super::AnyModel for Mistaken {
     fn sort(&mut self, _: bool) {}
-    fn apply_all(&mut self, seen: &[Seen<'_>]) {
+    fn apply_all(&mut self, seen: &[LoggedEvent<'_>]) {
         assert!(seen.iter().all(|seen| seen.offset.get() < 30), "thirty is too much");
     }
     fn view(&self, _: Timestamp) -> Value {
@@ -265,7 +265,7 @@ fn a_model_that_panics_is_stopped_and_told_and_the_others_go_on() {
     let started = Started::new(&runtime, &log, None);
     started.caught_up(&log);
     let states = started.models.find("states").unwrap().clone();
-    started.models.live().join(Member::new(states.id.clone(), Box::new(Mistaken)));
+    started.models.live().join(FoldMember::new(states.id.clone(), Box::new(Mistaken)));
     append(&log, &[20]);
     started.durable.send_replace(log.kept().end);
     let end = log.kept().end;
@@ -318,7 +318,7 @@ fn models_pass_over_what_retention_has_removed_and_count_nothing_as_unreadable()
     // One event a batch: an entry has the number of its offset.
     samples.iter().for_each(|nth| without.empty(*nth));
     let of = |log: &MemoryLog| {
-        let members = BuiltIn::all().map(|of| Member::new(Definition::built_in(of.clone()).id, of.build()));
+        let members = BuiltIn::all().map(|of| FoldMember::new(Definition::built_in(of.clone()).id, of.build()));
         let mut fold = Fold::new(members.into(), Offset::ZERO, Timestamp::default());
         fold_log(log, &mut fold, Offset::new(60), &|| false, &mut Fold::entry).unwrap();
         fold

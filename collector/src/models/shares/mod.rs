@@ -3,8 +3,8 @@
 //! A source *claims* the names that it reports about, and a name is kept as long as a source claims it. Claims are
 //! bounded: those of one source, and those of all. When all are full, the sources with most claims give way first, so
 //! that every source has as many as it wants or as many as every other (`ranks`). Of the claims of one source those
-//! with the greatest weight stay: by the most serious [`Kind`] of event that it ever reported about the name, then by
-//! the time of the last such event, in steps of an hour, then by lot.
+//! with the greatest weight stay: by the highest [`Seriousness`] of the events that it ever reported about the name, then
+//! by the time of the last such event, in steps of an hour, then by lot.
 //!
 //! So which claims are kept is a function of the set of events, whatever order they came in:
 //!
@@ -15,7 +15,7 @@
 //!   those of sources whose share was full, and stays full.
 //!
 //! The value of a name begins with the event that claimed it. If earlier events had no room, it is incomplete:
-//! [`Kept::begun`] is the offset from which on it is complete.
+//! [`NameEntry::begun`] is the offset from which on it is complete.
 
 mod ranks;
 mod saved;
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use self::ranks::{Ranks, Weight};
 use super::not_shown::{NotShown, Shortage};
-use super::{Name, Seen};
+use super::{LoggedEvent, Name};
 use crate::limits::{MODEL_IDLE_STEP_US, MODEL_MACHINES_MAX, MODEL_MACHINES_OF_ONE_MAX, MODEL_SOURCES_MAX};
 
 /// The slot of a hint is unknown.
@@ -39,7 +39,7 @@ const UNKNOWN: u32 = u32::MAX;
 
 /// How serious an event is: the least serious gives way first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
+pub enum Seriousness {
     /// A derived event.
     #[default]
     Derived,
@@ -51,7 +51,7 @@ pub enum Kind {
     Serious,
 }
 
-impl Kind {
+impl Seriousness {
     /// The kind of an event.
     pub fn of(body: &Body<'_>) -> Self {
         match body {
@@ -69,7 +69,7 @@ impl Kind {
 
 /// The largest number of claims.
 #[derive(Clone, Copy, Debug)]
-pub struct Size {
+pub struct ClaimLimits {
     /// Of all sources.
     pub count_max: usize,
     /// Of one source.
@@ -77,21 +77,21 @@ pub struct Size {
 }
 
 /// Number of machines that a model keeps.
-pub(in crate::models) const MACHINES: Size =
-    Size { count_max: MODEL_MACHINES_MAX, of_one_max: MODEL_MACHINES_OF_ONE_MAX };
+pub(in crate::models) const MACHINES: ClaimLimits =
+    ClaimLimits { count_max: MODEL_MACHINES_MAX, of_one_max: MODEL_MACHINES_OF_ONE_MAX };
 
 /// Number of sources that a model keeps; each one claims itself.
-pub(in crate::models) const SOURCES: Size = Size { count_max: MODEL_SOURCES_MAX, of_one_max: 1 };
+pub(in crate::models) const SOURCES: ClaimLimits = ClaimLimits { count_max: MODEL_SOURCES_MAX, of_one_max: 1 };
 
 /// The rank of a claim: the kind of its event, and its time, in steps of [`MODEL_IDLE_STEP_US`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Rank {
-    kind: Kind,
+    kind: Seriousness,
     step: u32,
 }
 
 impl Rank {
-    fn new(kind: Kind, time: Timestamp) -> Self {
+    fn new(kind: Seriousness, time: Timestamp) -> Self {
         let step = time.micros().max(0) / MODEL_IDLE_STEP_US;
         Self { kind, step: u32::try_from(step).unwrap_or(u32::MAX) }
     }
@@ -107,7 +107,7 @@ struct Claim<D> {
 
 /// The entry of a name.
 #[derive(Clone, Debug)]
-pub struct Kept<T, D = ()> {
+pub struct NameEntry<T, D = ()> {
     name: Box<str>,
     /// The value of all reports about it.
     pub value: T,
@@ -121,8 +121,8 @@ pub struct Kept<T, D = ()> {
 
 /// A bounded table by name: a `T` for each name, and a `D` for each source that reports about it.
 #[derive(Clone, Debug)]
-pub struct Shares<T, D = ()> {
-    slots: Vec<Option<Kept<T, D>>>,
+pub struct ClaimTable<T, D = ()> {
+    slots: Vec<Option<NameEntry<T, D>>>,
     free: Vec<u32>,
     places: HashMap<Box<str>, u32>,
     /// The slot that a name's hint led to last. It is checked before use: hints may be of an earlier run.
@@ -133,7 +133,7 @@ pub struct Shares<T, D = ()> {
 
 /// The parts of a table that an event of a source about a name changes.
 #[derive(Debug)]
-pub struct Taken<'t, T, D = ()> {
+pub struct Slot<'t, T, D = ()> {
     /// The value of the name.
     pub value: &'t mut T,
     /// The value of this source's reports about it; `None` if they have no room and other sources have claimed the
@@ -143,7 +143,7 @@ pub struct Taken<'t, T, D = ()> {
     pub is_new_claim: bool,
 }
 
-impl<T, D> Default for Shares<T, D> {
+impl<T, D> Default for ClaimTable<T, D> {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
@@ -156,7 +156,7 @@ impl<T, D> Default for Shares<T, D> {
     }
 }
 
-impl<T, D> Kept<T, D> {
+impl<T, D> NameEntry<T, D> {
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -196,16 +196,16 @@ impl<T, D> Kept<T, D> {
     }
 }
 
-impl<T: Default, D: Default> Shares<T, D> {
+impl<T: Default, D: Default> ClaimTable<T, D> {
     /// Adds an event about a name; `None` when it has no room, which is counted. Dropped entries are passed to `gone`.
     pub fn take(
         &mut self,
-        seen: &Seen<'_>,
+        seen: &LoggedEvent<'_>,
         name: Name<'_>,
-        kind: Kind,
-        size: Size,
+        kind: Seriousness,
+        size: ClaimLimits,
         mut gone: impl FnMut(T),
-    ) -> Option<Taken<'_, T, D>> {
+    ) -> Option<Slot<'_, T, D>> {
         let rank = Rank::new(kind, seen.time);
         let source = self.ranks.number(seen.batch.source);
         let found = self.find(name);
@@ -239,22 +239,29 @@ impl<T: Default, D: Default> Shares<T, D> {
             }
             None => None,
         };
-        Some(Taken { value: &mut kept.value, of_source, is_new_claim })
+        Some(Slot { value: &mut kept.value, of_source, is_new_claim })
     }
 
     /// Refuses an event of a source that has no room for the name. The name's value still gets the event, unless values
     /// are of each source alone.
-    fn refuse(&mut self, seen: &Seen<'_>, name: Name<'_>) -> Option<Taken<'_, T, D>> {
+    fn refuse(&mut self, seen: &LoggedEvent<'_>, name: Name<'_>) -> Option<Slot<'_, T, D>> {
         let found = self.find(name);
         if found.is_none() || size_of::<D>() > 0 {
             self.not_shown.refuse(seen.batch.source, seen.ingest);
         }
         let kept = self.slots[found? as usize].as_mut().expect("it was found");
-        Some(Taken { value: &mut kept.value, of_source: None, is_new_claim: false })
+        Some(Slot { value: &mut kept.value, of_source: None, is_new_claim: false })
     }
 
     /// Makes a claim, and the entry of the name if it is new. Returns the slot.
-    fn claim(&mut self, seen: &Seen<'_>, name: Name<'_>, found: Option<u32>, source: u32, weight: Weight) -> u32 {
+    fn claim(
+        &mut self,
+        seen: &LoggedEvent<'_>,
+        name: Name<'_>,
+        found: Option<u32>,
+        source: u32,
+        weight: Weight,
+    ) -> u32 {
         let claim = Claim { source, rank: weight.rank, of_source: D::default() };
         if let Some(place) = found {
             self.slots[place as usize].as_mut().expect("it was found").add(claim);
@@ -262,13 +269,13 @@ impl<T: Default, D: Default> Shares<T, D> {
         }
         let begun = self.not_shown.is_any().then_some(seen.offset);
         let (text, lot): (Box<str>, u64) = (name.text.into(), weight.lot);
-        self.add(Kept { name: text, value: T::default(), begun, lot, first: claim, more: Vec::new() }, name.id)
+        self.add(NameEntry { name: text, value: T::default(), begun, lot, first: claim, more: Vec::new() }, name.id)
     }
 }
 
-impl<T, D> Shares<T, D> {
+impl<T, D> ClaimTable<T, D> {
     /// Puts an entry into a free slot.
-    fn add(&mut self, kept: Kept<T, D>, hint: u32) -> u32 {
+    fn add(&mut self, kept: NameEntry<T, D>, hint: u32) -> u32 {
         let name = kept.name.clone();
         let place = match self.free.pop() {
             Some(place) => {
@@ -306,7 +313,7 @@ impl<T, D> Shares<T, D> {
         }
     }
 
-    fn kept(&self, place: u32) -> &Kept<T, D> {
+    fn kept(&self, place: u32) -> &NameEntry<T, D> {
         self.slots[place as usize].as_ref().expect("it was found")
     }
 
@@ -344,7 +351,7 @@ impl<T, D> Shares<T, D> {
     }
 
     /// All entries.
-    pub fn iter(&self) -> impl Iterator<Item = &Kept<T, D>> {
+    pub fn iter(&self) -> impl Iterator<Item = &NameEntry<T, D>> {
         self.slots.iter().flatten()
     }
 
@@ -364,7 +371,7 @@ impl<T, D> Shares<T, D> {
     }
 
     /// The entry of a name.
-    pub fn get(&self, name: &str) -> Option<&Kept<T, D>> {
+    pub fn get(&self, name: &str) -> Option<&NameEntry<T, D>> {
         self.places.get(name).map(|place| self.kept(*place))
     }
 

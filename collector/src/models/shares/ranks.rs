@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use afferent_protocol::ids::SourceId;
 
-use super::{Rank, Size};
+use super::{ClaimLimits, Rank};
 
 /// The weight of a claim among those of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +77,13 @@ impl Ranks {
 
     /// Searches room for one more claim of a source; returns the number of the source if there is room. Claims that
     /// give way are appended to `dropped`.
-    pub fn admit(&mut self, source: SourceId, weight: Weight, size: Size, dropped: &mut Vec<Dropped>) -> Option<u32> {
+    pub fn admit(
+        &mut self,
+        source: SourceId,
+        weight: Weight,
+        size: ClaimLimits,
+        dropped: &mut Vec<Dropped>,
+    ) -> Option<u32> {
         loop {
             let number = self.number(source);
             let count = number.map_or(0, |number| self.of(number).claims.len());

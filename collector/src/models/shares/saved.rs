@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::not_shown::NotShown;
 use super::ranks::{Ranks, Weight};
-use super::{Claim, Kept, Rank, Shares, lot};
+use super::{Claim, ClaimTable, NameEntry, Rank, lot};
 
 #[derive(Serialize)]
 struct Saved<'s, T, D> {
@@ -27,7 +27,7 @@ struct SavedName<'s, T, D> {
 }
 
 #[derive(Deserialize)]
-struct Read<T, D> {
+struct SavedRead<T, D> {
     share: u64,
     sources: Vec<SourceId>,
     names: Vec<ReadName<T, D>>,
@@ -42,7 +42,7 @@ struct ReadName<T, D> {
     value: T,
 }
 
-impl<T: Serialize, D: Serialize> Serialize for Shares<T, D> {
+impl<T: Serialize, D: Serialize> Serialize for ClaimTable<T, D> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (share, sources) = self.ranks.saved();
         // Sources are numbered without holes.
@@ -59,9 +59,9 @@ impl<T: Serialize, D: Serialize> Serialize for Shares<T, D> {
     }
 }
 
-impl<'de, T: Deserialize<'de>, D: Deserialize<'de>> Deserialize<'de> for Shares<T, D> {
+impl<'de, T: Deserialize<'de>, D: Deserialize<'de>> Deserialize<'de> for ClaimTable<T, D> {
     fn deserialize<De: Deserializer<'de>>(from: De) -> Result<Self, De::Error> {
-        let Read::<T, D> { share, sources, names, not_shown } = Deserialize::deserialize(from)?;
+        let SavedRead::<T, D> { share, sources, names, not_shown } = Deserialize::deserialize(from)?;
         let share = usize::try_from(share).unwrap_or(usize::MAX);
         let mut shares = Self { ranks: Ranks::restored(share, &sources), not_shown, ..Self::default() };
         if sources.iter().collect::<HashSet<_>>().len() != sources.len() {
@@ -85,7 +85,7 @@ impl<'de, T: Deserialize<'de>, D: Deserialize<'de>> Deserialize<'de> for Shares<
             let first = all.pop().ok_or_else(|| De::Error::custom("a name is claimed by nobody"))?;
             all.reverse();
             shares.places.insert(name.clone(), place);
-            shares.slots.push(Some(Kept { name, value, begun, lot, first, more: all }));
+            shares.slots.push(Some(NameEntry { name, value, begun, lot, first, more: all }));
         }
         Ok(shares)
     }

@@ -5,26 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::{Body, Quality, Sample, Value};
 
-use super::super::permuted::{Entry, Numbers, heads, seen};
+use super::super::permuted::{EventHead, Numbers, heads, seen};
 use super::*;
 
 const CASES: u64 = 1500;
 const SOURCES: [&str; 6] = ["press-88", "gateway", "stranger", "press-8", "other", "more"];
 const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-const KINDS: [Kind; 4] = [Kind::Derived, Kind::Measured, Kind::Stated, Kind::Serious];
+const KINDS: [Seriousness; 4] =
+    [Seriousness::Derived, Seriousness::Measured, Seriousness::Stated, Seriousness::Serious];
 /// A table where one source may have half, and a table with more sources than room.
-const SIZES: [Size; 2] = [Size { count_max: 12, of_one_max: 6 }, Size { count_max: 4, of_one_max: 3 }];
+const SIZES: [ClaimLimits; 2] =
+    [ClaimLimits { count_max: 12, of_one_max: 6 }, ClaimLimits { count_max: 4, of_one_max: 3 }];
 
 /// The claims, with the numbers of the events that are kept with them.
 type Claims = BTreeMap<(&'static str, &'static str), u64>;
 
-fn entry(numbers: &mut Numbers, number: usize) -> (Entry, Kind) {
+fn entry(numbers: &mut Numbers, number: usize) -> (EventHead, Seriousness) {
     // The stranger reports about many names.
     let source = [0, 1, 2, 2, 2, 3, 4, 5][numbers.below(8)];
     let names = if source == 2 { NAMES.len() } else { 4 };
     let time = super::super::permuted::second(3600 * numbers.below(5) + numbers.below(100));
     let subject = NAMES[numbers.below(names)];
-    let entry = Entry { number, source, sequence: number as u64, time, ingest: time, subject, of: None };
+    let entry = EventHead { number, source, sequence: number as u64, time, ingest: time, subject, of: None };
     (entry, KINDS[numbers.below(4)])
 }
 
@@ -33,8 +35,8 @@ fn body() -> Body<'static> {
 }
 
 /// Folds the events as they arrive; each claim keeps the number of its last event in order.
-fn folded(arrival: &[(Entry, Kind)], heads: &[Header], size: Size) -> Shares<u64, u64> {
-    let mut shares = Shares::<u64, u64>::default();
+fn folded(arrival: &[(EventHead, Seriousness)], heads: &[Header], size: ClaimLimits) -> ClaimTable<u64, u64> {
+    let mut shares = ClaimTable::<u64, u64>::default();
     for ((entry, kind), offset) in arrival.iter().zip(0..) {
         let seen = seen(entry, heads, offset, body());
         if let Some(taken) = shares.take(&seen, seen.subject, *kind, size, drop) {
@@ -49,11 +51,11 @@ fn folded(arrival: &[(Entry, Kind)], heads: &[Header], size: Size) -> Shares<u64
     shares
 }
 
-impl<T, D> Shares<T, D> {
+impl<T, D> ClaimTable<T, D> {
     /// The invariants of the table.
-    fn check(&self, size: Size) {
+    fn check(&self, size: ClaimLimits) {
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
-        self.iter().flat_map(Kept::claims).for_each(|claim| *counts.entry(claim.source).or_default() += 1);
+        self.iter().flat_map(NameEntry::claims).for_each(|claim| *counts.entry(claim.source).or_default() += 1);
         assert!(
             counts.values().sum::<usize>() <= size.count_max && counts.values().all(|count| *count <= size.of_one_max)
         );
@@ -61,19 +63,19 @@ impl<T, D> Shares<T, D> {
     }
 }
 
-fn claims(shares: &Shares<u64, u64>) -> Claims {
+fn claims(shares: &ClaimTable<u64, u64>) -> Claims {
     let (_, sources) = shares.ranks.saved();
     let sources: BTreeMap<u32, SourceId> = sources.collect();
     let name = |text: &str| *NAMES.iter().find(|known| **known == text).unwrap();
     let source = |claim: &Claim<u64>| *SOURCES.iter().find(|known| **known == sources[&claim.source].as_str()).unwrap();
-    let of_name = |kept: &Kept<u64, u64>| -> Vec<_> {
+    let of_name = |kept: &NameEntry<u64, u64>| -> Vec<_> {
         kept.claims().map(|claim| ((source(claim), name(&kept.name)), claim.of_source)).collect()
     };
     shares.iter().flat_map(of_name).collect()
 }
 
 /// The claims of each source by a look at all events: the heaviest ones, as many as all can have.
-fn by_looking(all: &[(Entry, Kind)], size: Size) -> BTreeSet<(&'static str, &'static str)> {
+fn by_looking(all: &[(EventHead, Seriousness)], size: ClaimLimits) -> BTreeSet<(&'static str, &'static str)> {
     let mut weights: BTreeMap<&str, BTreeMap<&str, Weight>> = BTreeMap::new();
     for (entry, kind) in all {
         let weight = Weight { rank: Rank::new(*kind, entry.time), lot: lot(entry.subject) };
@@ -98,7 +100,7 @@ fn by_looking(all: &[(Entry, Kind)], size: Size) -> BTreeSet<(&'static str, &'st
 }
 
 /// The former rule: the first names stay.
-fn first_come(arrival: &[(Entry, Kind)], size: Size) -> BTreeSet<&'static str> {
+fn first_come(arrival: &[(EventHead, Seriousness)], size: ClaimLimits) -> BTreeSet<&'static str> {
     let mut kept = BTreeSet::new();
     for (entry, _) in arrival {
         if kept.len() < size.count_max {
@@ -126,7 +128,7 @@ fn which_claims_are_kept_is_a_function_of_the_set_of_events_also_when_all_is_ful
             assert_eq!(kept.keys().copied().collect::<BTreeSet<_>>(), right, "seed {seed}: {arrival:#?}");
             // The heaviest claim is there, so the event kept with it is the last of that weight, or a later one.
             for ((source, name), last) in kept {
-                let own = |one: &&(Entry, Kind)| SOURCES[one.0.source] == source && one.0.subject == name;
+                let own = |one: &&(EventHead, Seriousness)| SOURCES[one.0.source] == source && one.0.subject == name;
                 let best = arrival.iter().filter(own).map(|one| Rank::new(one.1, one.0.time)).max().unwrap();
                 let of_best = arrival.iter().filter(own).filter(|one| Rank::new(one.1, one.0.time) == best);
                 let newest = of_best.map(|one| one.0.number as u64 + 1).max().unwrap();
@@ -142,11 +144,11 @@ fn which_claims_are_kept_is_a_function_of_the_set_of_events_also_when_all_is_ful
 }
 
 /// A source with these names, one after the other, and its numbers.
-fn flood(names: &[&'static str], source: usize, hour: usize) -> Vec<(Entry, Kind)> {
+fn flood(names: &[&'static str], source: usize, hour: usize) -> Vec<(EventHead, Seriousness)> {
     let time = super::super::permuted::second(3600 * hour);
     let entry = |(number, subject): (usize, &&'static str)| {
-        let entry = Entry { number, source, sequence: number as u64, time, ingest: time, subject, of: None };
-        (entry, Kind::Measured)
+        let entry = EventHead { number, source, sequence: number as u64, time, ingest: time, subject, of: None };
+        (entry, Seriousness::Measured)
     };
     names.iter().enumerate().map(entry).collect()
 }
@@ -174,7 +176,7 @@ fn who_makes_names_up_has_its_share_and_those_who_come_later_have_theirs() {
 #[test]
 fn what_one_source_has_room_for_takes_what_others_report_about_it() {
     let heads = heads(&SOURCES);
-    let size = Size { count_max: 3, of_one_max: 2 };
+    let size = ClaimLimits { count_max: 3, of_one_max: 2 };
     // The stranger's share is full with newer names when it reports about a name of a different source.
     let mut arrival = flood(&["a", "b"], 2, 9);
     arrival.extend(flood(&["c"], 0, 1));
@@ -196,21 +198,21 @@ fn saved_bytes_that_contradict_themselves_are_refused() {
     let heads = heads(&SOURCES);
     let shares = folded(&flood(&NAMES, 2, 9), &heads, SIZES[0]);
     let bytes = postcard::to_stdvec(&shares).unwrap();
-    assert!(postcard::from_bytes::<Shares<u64, u64>>(&bytes).is_ok());
+    assert!(postcard::from_bytes::<ClaimTable<u64, u64>>(&bytes).is_ok());
     for len in 0..bytes.len() {
-        assert!(postcard::from_bytes::<Shares<u64, u64>>(&bytes[..len]).is_err(), "{len} bytes");
+        assert!(postcard::from_bytes::<ClaimTable<u64, u64>>(&bytes[..len]).is_err(), "{len} bytes");
     }
-    let again: Shares<u64, u64> = postcard::from_bytes(&bytes).unwrap();
+    let again: ClaimTable<u64, u64> = postcard::from_bytes(&bytes).unwrap();
     assert_eq!(postcard::to_stdvec(&again).unwrap(), bytes);
     // Any flipped bit is refused or gives a different table, and no flip panics.
     for at in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[at / 8] ^= 1 << (at % 8);
-        let read = postcard::from_bytes::<Shares<u64, u64>>(&flipped);
+        let read = postcard::from_bytes::<ClaimTable<u64, u64>>(&flipped);
         read.into_iter().for_each(|shares| _ = claims_count(&shares));
     }
 }
 
-fn claims_count(shares: &Shares<u64, u64>) -> usize {
+fn claims_count(shares: &ClaimTable<u64, u64>) -> usize {
     shares.iter().map(|kept| kept.claims().count()).sum()
 }

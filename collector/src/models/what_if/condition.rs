@@ -14,7 +14,7 @@ use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, Env, IdedExpr, Program, Value};
 
-use super::super::Seen;
+use super::super::LoggedEvent;
 use crate::cloud_event::names;
 use crate::limits::PLAN_CONDITION_BYTES_MAX;
 
@@ -62,18 +62,18 @@ pub enum ConditionError {
 }
 
 /// A condition.
-pub(super) struct Condition {
+pub(super) struct RuleCondition {
     program: Program,
     env: Arc<Env>,
 }
 
-impl fmt::Debug for Condition {
+impl fmt::Debug for RuleCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Condition").finish_non_exhaustive()
     }
 }
 
-impl Condition {
+impl RuleCondition {
     pub fn new(text: &str) -> Result<Self, ConditionError> {
         if text.len() > PLAN_CONDITION_BYTES_MAX {
             return Err(ConditionError::TooLong(text.len()));
@@ -90,7 +90,7 @@ impl Condition {
     }
 
     /// Whether it holds for an event, or the error of its evaluation.
-    pub fn holds(&self, seen: &Seen<'_>) -> Result<bool, String> {
+    pub fn holds(&self, seen: &LoggedEvent<'_>) -> Result<bool, String> {
         let variables = Variables(seen);
         let mut context = Context::with_env(Arc::clone(&self.env));
         context.set_variable_resolver(&variables);
@@ -114,7 +114,7 @@ fn has_loop(expression: &IdedExpr) -> bool {
     }
 }
 
-struct Variables<'s, 'e>(&'s Seen<'e>);
+struct Variables<'s, 'e>(&'s LoggedEvent<'e>);
 
 impl VariableResolver for Variables<'_, '_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
@@ -185,7 +185,7 @@ mod tests {
     use crate::kinds::{OnPage, TYPES};
 
     fn holds(text: &str) -> Result<bool, String> {
-        let condition = Condition::new(text).unwrap();
+        let condition = RuleCondition::new(text).unwrap();
         seen_one(&breakdown(7, "88-C/belt", "BELT-2", "torn"), |seen| condition.holds(seen))
     }
 
@@ -200,7 +200,7 @@ mod tests {
         ] {
             assert_eq!(holds(text), Ok(told), "{text}");
         }
-        let hot = Condition::new("value > 80").unwrap();
+        let hot = RuleCondition::new("value > 80").unwrap();
         assert_eq!(seen_one(&sample(1, "88-C/x", 81.5), |seen| hot.holds(seen)), Ok(true));
     }
 
@@ -221,13 +221,13 @@ mod tests {
 
     #[test]
     fn conditions_that_cannot_be_used_are_refused_with_the_reason() {
-        let error = |text: &str| Condition::new(text).unwrap_err();
+        let error = |text: &str| RuleCondition::new(text).unwrap_err();
         assert!(matches!(error("code =="), ConditionError::Text(_)));
         assert_eq!(error("colour == 'red'"), ConditionError::Variable { name: "colour".into() });
         assert_eq!(error(&"x".repeat(1025)), ConditionError::TooLong(1025));
         for text in ["[1, 2].all(x, x > 0)", "!([[1].map(x, x)].size() == 0)", "{'a': [1].exists(x, true)}['a']"] {
             assert_eq!(error(text), ConditionError::Loop, "{text}");
         }
-        assert!(Condition::new(&"(".repeat(1024)).is_err() && Condition::new(&"!".repeat(1024)).is_err());
+        assert!(RuleCondition::new(&"(".repeat(1024)).is_err() && RuleCondition::new(&"!".repeat(1024)).is_err());
     }
 }

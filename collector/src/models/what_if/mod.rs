@@ -45,7 +45,7 @@ pub use condition::ConditionError;
 pub use error::PlanError;
 pub use plan::Plan;
 pub use report::{AlternativeReport, Point, Report};
-pub use run::{RunError, WhatIf};
+pub use run::{PlanRunError, WhatIf};
 
 #[cfg(test)]
 mod tests;

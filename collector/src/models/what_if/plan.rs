@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::super::{Definition, ModelId};
-use super::condition::Condition;
+use super::condition::RuleCondition;
 use super::error::{PlanError, time};
-use super::rule::{Action, Added, Relabel, Rule};
+use super::rule::{Added, Relabel, Rule, RuleAction};
 use crate::limits::{PLAN_ALTERNATIVES_MAX, PLAN_BYTES_MAX, PLAN_RULES_MAX};
 use crate::models::BuiltIn;
 use crate::models::span::Span;
@@ -68,7 +68,7 @@ struct RawModel {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum RuleKind {
     Drop,
     Add,
     Shift,
@@ -79,7 +79,7 @@ enum Kind {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
-    action: Kind,
+    action: RuleKind,
     when: Option<String>,
     #[serde(rename = "type")]
     types: Option<String>,
@@ -179,10 +179,10 @@ impl RawAlternative {
     }
 }
 
-fn rule_of(place: String, rule: RawRule, action: Action) -> Result<Rule, PlanError> {
+fn rule_of(place: String, rule: RawRule, action: RuleAction) -> Result<Rule, PlanError> {
     let filter = Filter::new(rule.subject.as_deref(), rule.types.as_deref(), rule.source.as_deref());
     let filter = filter.map_err(|error| PlanError::Filter { place: place.clone(), error })?;
-    let condition = rule.when.as_deref().map(Condition::new).transpose();
+    let condition = rule.when.as_deref().map(RuleCondition::new).transpose();
     let condition = condition.map_err(|error| PlanError::Condition { place: place.clone(), error })?;
     let time =
         |key: &str, value: &Option<toml::Value>| value.as_ref().map(|value| time(&place, key, value)).transpose();
@@ -192,39 +192,41 @@ fn rule_of(place: String, rule: RawRule, action: Action) -> Result<Rule, PlanErr
 
 impl RawRule {
     /// The added event or the action; keys that the action does not have are refused.
-    fn kind_and_action(&self, place: &str) -> Result<(Option<Added>, Option<Action>), PlanError> {
+    fn kind_and_action(&self, place: &str) -> Result<(Option<Added>, Option<RuleAction>), PlanError> {
         let refuse = |message: String| Err(PlanError::Key { place: place.to_owned(), message });
         let given = [
-            ("by_s", self.by_s.is_some(), Kind::Shift),
-            ("factor", self.factor.is_some(), Kind::Scale),
-            ("plus", self.plus.is_some(), Kind::Scale),
-            ("set", self.set.is_some(), Kind::Relabel),
-            ("event", self.event.is_some(), Kind::Add),
+            ("by_s", self.by_s.is_some(), RuleKind::Shift),
+            ("factor", self.factor.is_some(), RuleKind::Scale),
+            ("plus", self.plus.is_some(), RuleKind::Scale),
+            ("set", self.set.is_some(), RuleKind::Relabel),
+            ("event", self.event.is_some(), RuleKind::Add),
         ];
         if let Some((key, ..)) = given.iter().find(|(_, is_given, of)| *is_given && *of != self.action) {
             return refuse(format!("`{key}` is not for the action {:?}", self.action).to_lowercase());
         }
         let chooses = [&self.when, &self.types, &self.subject, &self.source].iter().any(|key| key.is_some());
-        if self.action == Kind::Add && (chooses || self.from.is_some() || self.until.is_some()) {
+        if self.action == RuleKind::Add && (chooses || self.from.is_some() || self.until.is_some()) {
             return refuse("an event that is added has its own time, and no condition".to_owned());
         }
         if [self.by_s, self.factor, self.plus].iter().flatten().any(|number| !number.is_finite()) {
             return refuse("a number is not finite".to_owned());
         }
         let action = match (self.action, &self.set, &self.event) {
-            (Kind::Add, _, Some(event)) => return Ok((Some(event.checked(place)?), None)),
-            (Kind::Add, _, None) => return refuse("`event` is missing: what is added".to_owned()),
-            (Kind::Relabel, None, _) => return refuse("`set` is missing: what is told instead".to_owned()),
-            (Kind::Relabel, Some(set), _) => Action::Relabel(Box::new(set.checked(place)?)),
-            (Kind::Drop, ..) => Action::Drop,
-            (Kind::Shift, ..) => match self.by_s {
-                Some(by_s) => Action::Shift { by_us: (by_s * 1e6) as i64 },
+            (RuleKind::Add, _, Some(event)) => return Ok((Some(event.checked(place)?), None)),
+            (RuleKind::Add, _, None) => return refuse("`event` is missing: what is added".to_owned()),
+            (RuleKind::Relabel, None, _) => return refuse("`set` is missing: what is told instead".to_owned()),
+            (RuleKind::Relabel, Some(set), _) => RuleAction::Relabel(Box::new(set.checked(place)?)),
+            (RuleKind::Drop, ..) => RuleAction::Drop,
+            (RuleKind::Shift, ..) => match self.by_s {
+                Some(by_s) => RuleAction::Shift { by_us: (by_s * 1e6) as i64 },
                 None => return refuse("`by_s` is missing: by how many seconds".to_owned()),
             },
-            (Kind::Scale, ..) if self.factor.is_none() && self.plus.is_none() => {
+            (RuleKind::Scale, ..) if self.factor.is_none() && self.plus.is_none() => {
                 return refuse("`factor` or `plus` is missing".to_owned());
             }
-            (Kind::Scale, ..) => Action::Scale { factor: self.factor.unwrap_or(1.0), plus: self.plus.unwrap_or(0.0) },
+            (RuleKind::Scale, ..) => {
+                RuleAction::Scale { factor: self.factor.unwrap_or(1.0), plus: self.plus.unwrap_or(0.0) }
+            }
         };
         Ok((None, Some(action)))
     }

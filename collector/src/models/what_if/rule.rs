@@ -6,8 +6,8 @@ use afferent_protocol::event::{
 use afferent_protocol::ids::{Subject, Timestamp};
 use serde::Deserialize;
 
-use super::super::{Name, Seen, machine_of};
-use super::condition::Condition;
+use super::super::{LoggedEvent, Name, machine_of};
+use super::condition::RuleCondition;
 use super::error::{PlanError, time};
 use crate::models::report::SeverityName;
 use crate::subscribe::Filter;
@@ -18,15 +18,15 @@ pub(super) struct Rule {
     pub from: Option<Timestamp>,
     pub until: Option<Timestamp>,
     pub filter: Filter,
-    pub condition: Option<Condition>,
-    pub action: Action,
+    pub condition: Option<RuleCondition>,
+    pub action: RuleAction,
     /// The position of the rule in the plan, for errors.
     pub place: String,
 }
 
 /// The action of a rule.
 #[derive(Debug)]
-pub(super) enum Action {
+pub(super) enum RuleAction {
     Drop,
     Shift { by_us: i64 },
     Scale { factor: f64, plus: f64 },
@@ -98,7 +98,7 @@ pub(super) struct Added {
 
 impl Rule {
     /// Whether the rule applies to this event, or the error of its condition.
-    fn is_for(&self, seen: &Seen<'_>) -> Result<bool, String> {
+    fn is_for(&self, seen: &LoggedEvent<'_>) -> Result<bool, String> {
         let time = seen.event.time;
         if self.from.is_some_and(|from| time < from) || self.until.is_some_and(|until| time >= until) {
             return Ok(false);
@@ -113,26 +113,26 @@ impl Rule {
     }
 
     /// The event after this rule, and whether it was changed; `None` when it was dropped.
-    pub fn apply<'e>(&'e self, seen: Seen<'e>) -> Result<(Option<Seen<'e>>, bool), String> {
+    pub fn apply<'e>(&'e self, seen: LoggedEvent<'e>) -> Result<(Option<LoggedEvent<'e>>, bool), String> {
         if !self.is_for(&seen)? {
             return Ok((Some(seen), false));
         }
         let mut seen = seen;
         match &self.action {
-            Action::Drop => return Ok((None, true)),
-            Action::Shift { by_us } => {
+            RuleAction::Drop => return Ok((None, true)),
+            RuleAction::Shift { by_us } => {
                 seen.event.time = Timestamp::clamped(seen.event.time.micros().saturating_add(*by_us));
                 seen.time = Timestamp::clamped(seen.time.micros().saturating_add(*by_us));
             }
-            Action::Scale { factor, plus } => return Ok(scale(seen, *factor, *plus)),
-            Action::Relabel(set) => set.apply(&mut seen),
+            RuleAction::Scale { factor, plus } => return Ok(scale(seen, *factor, *plus)),
+            RuleAction::Relabel(set) => set.apply(&mut seen),
         }
         Ok((Some(seen), true))
     }
 }
 
 /// Scales a number; other values stay as they are.
-fn scale(mut seen: Seen<'_>, factor: f64, plus: f64) -> (Option<Seen<'_>>, bool) {
+fn scale(mut seen: LoggedEvent<'_>, factor: f64, plus: f64) -> (Option<LoggedEvent<'_>>, bool) {
     let number = match seen.event.body {
         Body::Sample(Sample { value: Value::Float(number), .. }) => number,
         Body::Sample(Sample { value: Value::Integer(number), .. }) => number as f64,
@@ -152,7 +152,7 @@ impl Relabel {
         Ok(self.clone())
     }
 
-    fn apply<'e>(&'e self, seen: &mut Seen<'e>) {
+    fn apply<'e>(&'e self, seen: &mut LoggedEvent<'e>) {
         if let Some(subject) = self.subject.as_deref().and_then(|subject| Subject::new(subject).ok()) {
             rename(seen, subject);
         }
@@ -186,7 +186,7 @@ impl Relabel {
 }
 
 /// Gives the event a different subject. The numbers of names are hints, and any will do.
-fn rename<'e>(seen: &mut Seen<'e>, subject: Subject<'e>) {
+fn rename<'e>(seen: &mut LoggedEvent<'e>, subject: Subject<'e>) {
     seen.event.subject = subject;
     seen.subject = Name { id: 0, text: subject.as_str() };
     seen.machine = Name { id: 0, text: machine_of(subject.as_str()) };

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::diff::{Changes, diff};
 use super::super::runner::{AsOf, AskError, Cancel, Models, ReplayError, fold_log};
 use super::super::span::Span;
-use super::super::{BuiltIn, Correction, Definition, Fold, Member, Name, Seen, machine_of};
+use super::super::{BuiltIn, Correction, Definition, Fold, FoldMember, LoggedEvent, Name, machine_of};
 use super::plan::{Alternative, Plan};
 use super::report::{AlternativeReport, Point, Report};
 use crate::limits::{PLAN_POINT_CHANGES_MAX, PLAN_POINTS};
@@ -21,7 +21,7 @@ const ADDED_FROM: u64 = 1 << 63;
 
 /// Why the run of a plan failed.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum PlanRunError {
     /// A condition cannot be evaluated for an event.
     #[error("{place}: `when` cannot be told for the event at offset {offset} ({subject}): {error}")]
     Condition {
@@ -61,7 +61,7 @@ pub struct WhatIf<'p> {
 
 struct Running<'p> {
     alternative: &'p Alternative,
-    members: Vec<Member>,
+    members: Vec<FoldMember>,
     dropped: u64,
     changed: u64,
     added: usize,
@@ -70,7 +70,7 @@ struct Running<'p> {
 impl<'p> WhatIf<'p> {
     /// Begins at `from` with models without events.
     pub fn new(plan: &'p Plan, from: Offset) -> Self {
-        let members = plan.models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
+        let members = plan.models.iter().map(|model| FoldMember::new(model.id.clone(), model.of.build()));
         Self::after(plan, Fold::new(members.collect(), from, Timestamp::default()))
     }
 
@@ -78,7 +78,7 @@ impl<'p> WhatIf<'p> {
     pub fn after(plan: &'p Plan, actual: Fold) -> Self {
         let alternatives = plan.alternatives.iter().map(|alternative| {
             let pairs = actual.members.iter().zip(&alternative.models);
-            let members = pairs.map(|(member, of)| Member::new(member.id.clone(), with_state_of(of, member)));
+            let members = pairs.map(|(member, of)| FoldMember::new(member.id.clone(), with_state_of(of, member)));
             Running { alternative, members: members.collect(), dropped: 0, changed: 0, added: 0 }
         });
         Self { plan, from: actual.next(), alternatives: alternatives.collect(), actual, timeline: Vec::new() }
@@ -97,7 +97,12 @@ impl<'p> WhatIf<'p> {
 
     /// Passes the events of an entry that were not passed yet, up to `end`. An entry may have many, with many rules for
     /// each: a cancel ends it early.
-    pub fn entry(&mut self, entry: &Entry<'_>, end: Offset, is_cancelled: &dyn Fn() -> bool) -> Result<(), RunError> {
+    pub fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        end: Offset,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), PlanRunError> {
         let alternatives = &mut self.alternatives;
         let mut outcome = Ok(());
         self.actual.entry_through(entry, end, &mut |members, seen, header| {
@@ -126,7 +131,7 @@ impl<'p> WhatIf<'p> {
             let mut changes = Changes::default();
             let pairs = self.actual.members.iter().zip(&running.members).zip(&self.plan.models);
             for ((actual, assumed), _) in pairs.filter(|(_, model)| !any || key_figures(model)) {
-                let view = |member: &Member| member.model.view_within(time, self.plan.span);
+                let view = |member: &FoldMember| member.model.view_within(time, self.plan.span);
                 let more = diff(&view(actual), &view(assumed));
                 let room = PLAN_POINT_CHANGES_MAX - changes.changes.len();
                 changes.more += more.more + more.changes.len().saturating_sub(room) as u64;
@@ -139,7 +144,7 @@ impl<'p> WhatIf<'p> {
     }
 
     /// Ends the run; the states are as of `at`, or of the last event.
-    pub fn finish(self, at: Option<Timestamp>) -> Result<Report, RunError> {
+    pub fn finish(self, at: Option<Timestamp>) -> Result<Report, PlanRunError> {
         let (from, until) = (self.from.to_string(), self.actual.next().to_string());
         let time = at.unwrap_or(self.actual.time());
         let (members, span) = (&self.actual.members, self.plan.span);
@@ -151,15 +156,20 @@ impl<'p> WhatIf<'p> {
     }
 }
 
-fn with_state_of(of: &BuiltIn, member: &Member) -> Box<dyn super::super::AnyModel> {
+fn with_state_of(of: &BuiltIn, member: &FoldMember) -> Box<dyn super::super::AnyModel> {
     let mut model = of.build();
     model.load(&member.model.save()).expect("the state is of the same built-in model");
     model
 }
 
-fn states(members: &[Member], time: Timestamp, span: Span, whose: &str) -> Result<BTreeMap<String, Value>, RunError> {
-    let state = |member: &Member| match &member.failed {
-        Some(error) => Err(RunError::Model { model: format!("{} of {whose}", member.id), error: error.clone() }),
+fn states(
+    members: &[FoldMember],
+    time: Timestamp,
+    span: Span,
+    whose: &str,
+) -> Result<BTreeMap<String, Value>, PlanRunError> {
+    let state = |member: &FoldMember| match &member.failed {
+        Some(error) => Err(PlanRunError::Model { model: format!("{} of {whose}", member.id), error: error.clone() }),
         None => Ok((member.id.to_string(), member.model.view_within(time, span))),
     };
     members.iter().map(state).collect()
@@ -167,7 +177,7 @@ fn states(members: &[Member], time: Timestamp, span: Span, whose: &str) -> Resul
 
 impl<'p> Running<'p> {
     /// Passes events through this alternative's rules to its models, with the added ones.
-    fn take(&mut self, seen: &[Seen<'_>], header: &Header) -> Result<(), RunError> {
+    fn take(&mut self, seen: &[LoggedEvent<'_>], header: &Header) -> Result<(), PlanRunError> {
         let alternative: &'p Alternative = self.alternative;
         let mut assumed = Vec::with_capacity(seen.len() + 1);
         for seen in seen {
@@ -176,7 +186,7 @@ impl<'p> Running<'p> {
             {
                 let event = added.event();
                 let subject = event.subject.as_str();
-                assumed.push(Seen {
+                assumed.push(LoggedEvent {
                     offset: Offset::new(ADDED_FROM + self.added as u64),
                     ingest: seen.ingest,
                     batch: header,
@@ -197,7 +207,7 @@ impl<'p> Running<'p> {
         Ok(())
     }
 
-    fn changed<'e>(&mut self, seen: Seen<'e>) -> Result<Option<Seen<'e>>, RunError>
+    fn changed<'e>(&mut self, seen: LoggedEvent<'e>) -> Result<Option<LoggedEvent<'e>>, PlanRunError>
     where
         'p: 'e,
     {
@@ -205,7 +215,7 @@ impl<'p> Running<'p> {
         let mut is_changed = false;
         let mut left = seen;
         for rule in &alternative.rules {
-            let applied = rule.apply(left).map_err(|error| RunError::Condition {
+            let applied = rule.apply(left).map_err(|error| PlanRunError::Condition {
                 place: rule.place.clone(),
                 offset: seen.offset,
                 subject: seen.subject.text.to_owned(),
@@ -231,7 +241,7 @@ impl<'p> Running<'p> {
         actual: &BTreeMap<String, Value>,
         time: Timestamp,
         span: Span,
-    ) -> Result<AlternativeReport, RunError> {
+    ) -> Result<AlternativeReport, PlanRunError> {
         let name = self.alternative.name.clone();
         let states = states(&self.members, time, span, &name)?;
         let changes = states.iter().map(|(model, state)| (model.clone(), diff(&actual[model], state)));
@@ -243,7 +253,13 @@ impl<'p> Running<'p> {
 
 impl Models {
     /// Runs a plan over a part of the log. The models begin with their states at `from`, or without events. Blocks.
-    pub fn what_if(&self, plan: &Plan, from: Option<AsOf>, until: AsOf, cancel: &Cancel) -> Result<Report, RunError> {
+    pub fn what_if(
+        &self,
+        plan: &Plan,
+        from: Option<AsOf>,
+        until: AsOf,
+        cancel: &Cancel,
+    ) -> Result<Report, PlanRunError> {
         let log = self.log();
         let (end, at) = self.place(until)?;
         let actual = match from {
@@ -269,7 +285,7 @@ pub(super) fn run(
     end: Offset,
     at: Option<Timestamp>,
     is_cancelled: &dyn Fn() -> bool,
-) -> Result<Report, RunError> {
+) -> Result<Report, PlanRunError> {
     let begin = what_if.next();
     let length = end.since(begin);
     for point in 1..=PLAN_POINTS {

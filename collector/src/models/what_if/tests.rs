@@ -39,7 +39,7 @@ fn plan(text: &str) -> Result<Plan, PlanError> {
     Plan::parse(text, &with_built_ins(&[]))
 }
 
-fn report(log: &MemoryLog, text: &str) -> Result<Report, RunError> {
+fn report(log: &MemoryLog, text: &str) -> Result<Report, PlanRunError> {
     let plan = plan(text).unwrap();
     run(WhatIf::new(&plan, Offset::ZERO), log, log.kept().end, None, &|| false)
 }
@@ -176,7 +176,7 @@ proptest! {
         }
         // And the actual result is that of a fold without any plan.
         for definition in with_built_ins(&[]) {
-            let member = super::super::Member::new(definition.id.clone(), definition.of.build());
+            let member = super::super::FoldMember::new(definition.id.clone(), definition.of.build());
             let mut fold = super::super::Fold::new(vec![member], Offset::ZERO, Timestamp::default());
             log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
                 fold.entry(&crate::log::events::Entry::new(Partition::EMBEDDED, head, batch), Offset::new(u64::MAX));

@@ -7,23 +7,23 @@ use afferent_protocol::attestation::Attestation;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use super::super::{CLOCK, Loop, Settings, UNATTESTED};
+use super::super::{CLOCK, RetentionLoop, Settings, UNATTESTED};
 use super::*;
-use crate::intake::{self, Health, Intake, Outbox, Writer};
+use crate::intake::{self, Health, Intake, Outbox, WriterThread};
 use crate::log::ReadLog;
 use crate::sources::{ClockHeard, SourceViews};
 use crate::supervise::Supervisor;
 
 /// Retention at work on a log, with the writer that logs removals. This machine's clock is years ahead of the log.
 struct AtWork {
-    retention: Loop,
+    retention: RetentionLoop,
     log: Arc<dyn ReadLog>,
     health: Arc<Health>,
     heard: SourceViews,
     stopping: Stop,
     runtime: Runtime,
     intake: Option<Intake>,
-    writer: Option<Writer>,
+    writer: Option<WriterThread>,
     _switch: StopSender,
 }
 
@@ -58,7 +58,7 @@ impl AtWork {
         };
         change(&mut settings);
         let (switch, stopping) = stop::channel();
-        let (retention, log) = (Loop::new(settings), log as Arc<dyn ReadLog>);
+        let (retention, log) = (RetentionLoop::new(settings), log as Arc<dyn ReadLog>);
         let (intake, writer) = (Some(intake), Some(writer));
         drop(_inside);
         Self { retention, log, health, heard, stopping, runtime, intake, writer, _switch: switch }

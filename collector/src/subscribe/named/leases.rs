@@ -17,7 +17,7 @@ pub(super) struct Lease {
 }
 
 #[derive(Debug)]
-struct Held {
+struct HeldLease {
     lease: Lease,
     renewed: Instant,
 }
@@ -38,7 +38,7 @@ pub struct Member {
 pub(super) struct Leases {
     shares: u32,
     next_id: u64,
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<String, HeldLease>,
 }
 
 impl Leases {
@@ -58,7 +58,7 @@ impl Leases {
         if !self.held.contains_key(member) && self.held.len() >= MEMBERS_MAX {
             return None;
         }
-        let fresh = Held { lease: Lease { id: self.draw(), shares: Vec::new() }, renewed: now };
+        let fresh = HeldLease { lease: Lease { id: self.draw(), shares: Vec::new() }, renewed: now };
         self.held.entry(member.to_owned()).or_insert(fresh).renewed = now;
         let due = self.due(member);
         let free: Vec<u32> = (0..self.shares).filter(|share| !self.is_held(*share)).collect();
@@ -84,7 +84,7 @@ impl Leases {
 
     pub fn members(&mut self, now: Instant) -> Vec<Member> {
         self.expire(now);
-        let member = |(name, held): (&String, &Held)| Member {
+        let member = |(name, held): (&String, &HeldLease)| Member {
             name: name.clone(),
             shares: held.lease.shares.clone(),
             seen: now.saturating_duration_since(held.renewed),

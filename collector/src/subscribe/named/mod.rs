@@ -20,26 +20,26 @@ use std::time::Instant;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::signed::Place;
 
-use super::share::Share;
+use super::share::SourceShare;
 use super::{Filter, FilterError, Format, Reading};
 use crate::limits::{
     SHARES_MAX, SUBSCRIPTIONS_GONE_KEPT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX, SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
 };
 use crate::log::NameHash;
 use crate::log::address::Partition;
-use crate::shares::Address;
+use crate::shares::ClientAddress;
 use crate::terms::{PlaceError, PlaceText, Terms};
 pub use leases::Member;
 use leases::{Lease, Leases};
 pub(crate) use room::AGAIN_AFTER;
-use room::{Short, Taken};
-use store::Store;
-pub use store::{FilterText, Made, StoreError, Subscription, Use};
+use room::{NoRoom, Occupant};
+use store::SubscriptionFiles;
+pub use store::{Creation, FilterText, StoreError, Subscription, Use};
 
 /// All subscriptions.
 #[derive(Debug)]
 pub struct Subscriptions {
-    store: Store,
+    store: SubscriptionFiles,
     named: Mutex<Table>,
     /// A random number of this run: cursors of an earlier run are recognised by it.
     run: u64,
@@ -47,13 +47,13 @@ pub struct Subscriptions {
 
 #[derive(Debug, Default)]
 struct Table {
-    known: BTreeMap<SourceId, Named>,
+    known: BTreeMap<SourceId, OpenSubscription>,
     /// Names of the subscriptions that gave way last.
     gone: VecDeque<SourceId>,
 }
 
 #[derive(Debug)]
-struct Named {
+struct OpenSubscription {
     kept: Subscription,
     leases: Leases,
     /// When it was made, or read from the disk.
@@ -62,9 +62,9 @@ struct Named {
 
 /// The maker of a subscription, and the time.
 #[derive(Clone, Copy, Debug)]
-pub struct Maker {
+pub struct Creator {
     /// The client's address.
-    pub by: Address,
+    pub by: ClientAddress,
     /// The time, by the collector's clock.
     pub at: Timestamp,
 }
@@ -138,7 +138,7 @@ pub struct FetchCursor {
 
 /// The part of the log that a member reads next.
 #[derive(Clone, Debug)]
-pub struct Portion {
+pub struct MemberPortion {
     /// The first offset.
     pub from: Offset,
     filter: Filter,
@@ -149,7 +149,7 @@ pub struct Portion {
 
 /// A subscription and its members.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct SubscriptionView {
     /// Its name.
     pub name: SourceId,
     /// Its stored filter and cursors.
@@ -164,10 +164,11 @@ impl Subscriptions {
     /// # Errors
     /// When the disk fails. An unreadable file is moved aside.
     pub fn open(directory: &Path, run: u64) -> Result<Self, StoreError> {
-        let store = Store::open(directory)?;
+        let store = SubscriptionFiles::open(directory)?;
         let named = store.read_all()?.into_iter();
         let since = Instant::now();
-        let named = named.map(|(name, kept)| (name, Named { leases: Leases::new(kept.shares()), kept, since }));
+        let named =
+            named.map(|(name, kept)| (name, OpenSubscription { leases: Leases::new(kept.shares()), kept, since }));
         let table = Table { known: named.collect(), gone: VecDeque::new() };
         Ok(Self { named: Mutex::new(table), store, run })
     }
@@ -181,7 +182,7 @@ impl Subscriptions {
         begins: Option<Timestamp>,
         filter: FilterText,
         shares: u32,
-        maker: Maker,
+        maker: Creator,
     ) -> Result<Created, SubscriptionError> {
         if shares == 0 || shares > SHARES_MAX {
             return Err(SubscriptionError::Shares(shares));
@@ -199,10 +200,10 @@ impl Subscriptions {
             named.gave_way(gone);
         }
         let begins = begins.map(Timestamp::micros);
-        let made = Some(Made { by: maker.by, at: maker.at.micros(), used: Use::Never });
+        let made = Some(Creation { by: maker.by, at: maker.at.micros(), used: Use::Never });
         let kept = Subscription { filter, cursors: vec![PlaceText(from); shares as usize], begins, made };
         self.store.write(&name, &kept)?;
-        named.known.insert(name, Named { leases: Leases::new(shares), kept, since });
+        named.known.insert(name, OpenSubscription { leases: Leases::new(shares), kept, since });
         Ok(Created::New { gave_way })
     }
 
@@ -234,13 +235,13 @@ impl Subscriptions {
     }
 
     /// All subscriptions by name.
-    pub fn views(&self) -> Vec<View> {
+    pub fn views(&self) -> Vec<SubscriptionView> {
         let now = Instant::now();
         self.lock().known.iter_mut().map(|(name, named)| named.view(*name, now)).collect()
     }
 
     /// One subscription.
-    pub fn view(&self, name: SourceId) -> Result<View, SubscriptionError> {
+    pub fn view(&self, name: SourceId) -> Result<SubscriptionView, SubscriptionError> {
         let now = Instant::now();
         self.lock().get(name).map(|named| named.view(name, now))
     }
@@ -253,7 +254,7 @@ impl Subscriptions {
         member: &str,
         terms: &Terms,
         end: Offset,
-    ) -> Result<Option<Portion>, SubscriptionError> {
+    ) -> Result<Option<MemberPortion>, SubscriptionError> {
         let mut named = self.lock();
         let known = named.get(name)?;
         known.kept.check(terms, end).map_err(|error| SubscriptionError::Lost(name, error))?;
@@ -263,7 +264,7 @@ impl Subscriptions {
         let from = lease.shares.iter().map(|share| cursors[*share as usize]).min();
         let filter = known.kept.filter.filter()?;
         let (cursors, run) = (cursors.into(), self.run);
-        Ok(from.map(|from| Portion { from, filter, lease, cursors, run }))
+        Ok(from.map(|from| MemberPortion { from, filter, lease, cursors, run }))
     }
 
     /// Moves the shares of a fetch to its end; durable on return.
@@ -333,15 +334,18 @@ impl Subscriptions {
 }
 
 impl Table {
-    fn get(&mut self, name: SourceId) -> Result<&mut Named, SubscriptionError> {
+    fn get(&mut self, name: SourceId) -> Result<&mut OpenSubscription, SubscriptionError> {
         let is_gone = self.gone.contains(&name);
         let unknown = || if is_gone { SubscriptionError::GaveWay(name) } else { SubscriptionError::Unknown(name) };
         self.known.get_mut(&name).ok_or_else(unknown)
     }
 
-    fn taken(&self) -> Vec<Taken> {
-        let taken =
-            |(name, named): (&SourceId, &Named)| Taken { name: *name, made: named.kept.made, since: named.since };
+    fn taken(&self) -> Vec<Occupant> {
+        let taken = |(name, named): (&SourceId, &OpenSubscription)| Occupant {
+            name: *name,
+            made: named.kept.made,
+            since: named.since,
+        };
         self.known.iter().map(taken).collect()
     }
 
@@ -354,20 +358,20 @@ impl Table {
     }
 }
 
-impl From<Short> for SubscriptionError {
-    fn from(short: Short) -> Self {
+impl From<NoRoom> for SubscriptionError {
+    fn from(short: NoRoom) -> Self {
         match short {
-            Short::All => Self::TooMany,
-            Short::OfOne => Self::TooManyOfOne,
-            Short::UnmovedOfOne => Self::TooManyUnmoved,
+            NoRoom::All => Self::TooMany,
+            NoRoom::OfOne => Self::TooManyOfOne,
+            NoRoom::UnmovedOfOne => Self::TooManyUnmoved,
         }
     }
 }
 
-impl Named {
+impl OpenSubscription {
     fn moved(
         &mut self,
-        store: &Store,
+        store: &SubscriptionFiles,
         name: SourceId,
         to: Place,
         begins: Option<Timestamp>,
@@ -382,12 +386,12 @@ impl Named {
         Ok(())
     }
 
-    fn view(&mut self, name: SourceId, now: Instant) -> View {
-        View { name, kept: self.kept.clone(), members: self.leases.members(now) }
+    fn view(&mut self, name: SourceId, now: Instant) -> SubscriptionView {
+        SubscriptionView { name, kept: self.kept.clone(), members: self.leases.members(now) }
     }
 }
 
-impl Portion {
+impl MemberPortion {
     /// A reading of this part, up to `end` and `limit` events.
     pub fn reading(&self, end: Offset, limit: u64) -> Reading {
         let (cursors, held) = (Arc::clone(&self.cursors), self.lease.shares.clone());
@@ -395,7 +399,8 @@ impl Portion {
             let share = share_of(source, cursors.len() as u32);
             held.contains(&share) && offset >= cursors[share as usize]
         };
-        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Share::of(takes))
+        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines)
+            .shared(SourceShare::of(takes))
     }
 
     /// The cursor to commit once all events before `next` are processed.

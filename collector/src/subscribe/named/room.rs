@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use afferent_protocol::ids::SourceId;
 
-use super::store::{Made, Use};
+use super::store::{Creation, Use};
 use crate::limits::{
     SUBSCRIPTION_IDLE_TIME, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX, SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
 };
-use crate::shares::Address;
+use crate::shares::ClientAddress;
 
-/// Why there is no room.
+/// The limit that leaves no room for a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Short {
+pub(super) enum NoRoom {
     /// The largest number of subscriptions exists.
     All,
     /// One client address has made its largest number of subscriptions.
@@ -26,17 +26,17 @@ pub(super) enum Short {
     UnmovedOfOne,
 }
 
-/// The facts about a subscription that decide about room.
+/// A subscription, as far as it decides which one gives way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct Occupant {
     pub name: SourceId,
-    pub made: Option<Made>,
+    pub made: Option<Creation>,
     /// When it was made, or read from the disk.
     pub since: Instant,
 }
 
-impl Taken {
-    fn is_by(&self, by: Address) -> bool {
+impl Occupant {
+    fn is_by(&self, by: ClientAddress) -> bool {
         self.made.is_some_and(|made| made.by == by)
     }
 
@@ -52,22 +52,22 @@ impl Taken {
 }
 
 /// The subscription that gives way to a new one of this client; `None` if there is room.
-pub(super) fn gives_way(all: &[Taken], by: Address, now: Instant) -> Result<Option<SourceId>, Short> {
+pub(super) fn gives_way(all: &[Occupant], by: ClientAddress, now: Instant) -> Result<Option<SourceId>, NoRoom> {
     let own = || all.iter().filter(|taken| taken.is_by(by));
     let short = if own().filter(|taken| taken.is_unmoved()).count() >= SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX {
-        Short::UnmovedOfOne
+        NoRoom::UnmovedOfOne
     } else if own().count() >= SUBSCRIPTIONS_OF_ONE_MAX {
-        Short::OfOne
+        NoRoom::OfOne
     } else if all.len() >= SUBSCRIPTIONS_MAX {
-        Short::All
+        NoRoom::All
     } else {
         return Ok(None);
     };
-    let mut idle = BTreeMap::<Address, Vec<&Taken>>::new();
+    let mut idle = BTreeMap::<ClientAddress, Vec<&Occupant>>::new();
     for taken in all.iter().filter(|taken| taken.is_idle(now)) {
         idle.entry(taken.made.expect("it is idle").by).or_default().push(taken);
     }
-    let of = if short == Short::All { idle.values().max_by_key(|of_one| of_one.len()) } else { idle.get(&by) };
+    let of = if short == NoRoom::All { idle.values().max_by_key(|of_one| of_one.len()) } else { idle.get(&by) };
     let oldest = of.into_iter().flatten().min_by_key(|taken| taken.made.map(|made| made.at));
     oldest.map(|taken| Some(taken.name)).ok_or(short)
 }
@@ -79,15 +79,15 @@ pub(crate) const AGAIN_AFTER: Duration = SUBSCRIPTION_IDLE_TIME;
 mod tests {
     use super::*;
 
-    fn address(number: u8) -> Address {
-        Address::of([10, 0, 0, number].into())
+    fn address(number: u8) -> ClientAddress {
+        ClientAddress::of([10, 0, 0, number].into())
     }
 
     /// This number of subscriptions of a client, one a microsecond.
-    fn taken(count: usize, number: u8, used: Use, since: Instant) -> Vec<Taken> {
+    fn taken(count: usize, number: u8, used: Use, since: Instant) -> Vec<Occupant> {
         let one = |at: usize| {
             let name = SourceId::new(&format!("s-{number}-{used:?}-{at}")).unwrap();
-            Taken { name, made: Some(Made { by: address(number), at: at as i64, used }), since }
+            Occupant { name, made: Some(Creation { by: address(number), at: at as i64, used }), since }
         };
         (0..count).map(one).collect()
     }
@@ -101,14 +101,18 @@ mod tests {
         let now = Instant::now();
         let later = now + SUBSCRIPTION_IDLE_TIME;
         let fresh = taken(SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX, 1, Use::Never, now);
-        assert_eq!(gives_way(&fresh, address(1), now), Err(Short::UnmovedOfOne), "first come, first served took 1,000");
+        assert_eq!(
+            gives_way(&fresh, address(1), now),
+            Err(NoRoom::UnmovedOfOne),
+            "first come, first served took 1,000"
+        );
         assert_eq!(gives_way(&fresh, address(2), now), Ok(None));
         assert_eq!(gives_way(&fresh, address(1), later), Ok(Some(name("s-1-Never-0"))), "the oldest one");
         let read = taken(SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX, 1, Use::Read, now);
-        assert_eq!(gives_way(&read, address(1), later), Err(Short::UnmovedOfOne), "what was read never does");
+        assert_eq!(gives_way(&read, address(1), later), Err(NoRoom::UnmovedOfOne), "what was read never does");
         let moved = taken(SUBSCRIPTIONS_OF_ONE_MAX, 1, Use::Moved, now);
         assert_eq!(gives_way(&moved[1..], address(1), later), Ok(None));
-        assert_eq!(gives_way(&moved, address(1), later), Err(Short::OfOne));
+        assert_eq!(gives_way(&moved, address(1), later), Err(NoRoom::OfOne));
         assert_eq!(gives_way(&moved, address(2), later), Ok(None), "a quarter is left for others");
     }
 
@@ -123,12 +127,12 @@ mod tests {
             taken(151, 4, Use::Read, now),
         ]
         .concat();
-        let unknown = Taken { name: name("old"), made: None, since: now };
+        let unknown = Occupant { name: name("old"), made: None, since: now };
         let all = [of_many, vec![unknown; 100]].concat();
         assert_eq!(all.len(), SUBSCRIPTIONS_MAX);
-        assert_eq!(gives_way(&all, address(9), now), Err(Short::All), "none was idle for long");
+        assert_eq!(gives_way(&all, address(9), now), Err(NoRoom::All), "none was idle for long");
         assert_eq!(gives_way(&all, address(9), later), Ok(Some(name("s-1-Never-0"))));
         let used = [taken(750, 3, Use::Moved, now), vec![unknown; 250]].concat();
-        assert_eq!(gives_way(&used, address(9), later), Err(Short::All), "what is used, or nobody knows of, stays");
+        assert_eq!(gives_way(&used, address(9), later), Err(NoRoom::All), "what is used, or nobody knows of, stays");
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::super::{Filter, FilterError};
 use crate::limits::{SHARES_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::log::address::Partition;
-use crate::shares::Address;
+use crate::shares::ClientAddress;
 use crate::terms::{PlaceError, PlaceText, Terms};
 
 /// The stored part of a subscription.
@@ -28,15 +28,15 @@ pub struct Subscription {
     pub begins: Option<i64>,
     /// The maker; `None` in files from before this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made: Option<Made>,
+    pub made: Option<Creation>,
 }
 
 /// The maker of a subscription, and its use since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Made {
+pub struct Creation {
     /// The client's address.
-    pub by: Address,
+    pub by: ClientAddress,
     /// The time, in microseconds since 1970, by the collector's clock.
     pub at: i64,
     /// The furthest use.
@@ -133,11 +133,11 @@ pub struct StoreError {
 
 /// The directory of the files.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct SubscriptionFiles {
     directory: PathBuf,
 }
 
-impl Store {
+impl SubscriptionFiles {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         files::make_directory(directory)
             .map_err(|error| StoreError { what: format!("making {}", directory.display()), error })?;

@@ -10,8 +10,8 @@ fn name(text: &str) -> SourceId {
     SourceId::new(text).unwrap()
 }
 
-fn maker() -> Maker {
-    Maker { by: Address::of([10, 0, 0, 1].into()), at: Timestamp::default() }
+fn maker() -> Creator {
+    Creator { by: ClientAddress::of([10, 0, 0, 1].into()), at: Timestamp::default() }
 }
 
 fn opened(directory: &Path, shares: u32) -> Subscriptions {
@@ -140,11 +140,11 @@ fn cursors_are_read_back_and_nothing_else_is() {
 fn what_was_never_read_gives_way_to_another_one_and_who_asks_for_it_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let subscriptions = Subscriptions::open(directory.path(), 7).unwrap();
-    let create = |text: &str, maker: Maker| {
+    let create = |text: &str, maker: Creator| {
         let filter = FilterText::default();
         subscriptions.create(name(text), Place::default(), None, filter, 1, maker)
     };
-    let other = Maker { by: Address::of([10, 0, 0, 2].into()), ..maker() };
+    let other = Creator { by: ClientAddress::of([10, 0, 0, 2].into()), ..maker() };
     for number in 0..SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX {
         create(&format!("s-{number}"), maker()).unwrap();
     }

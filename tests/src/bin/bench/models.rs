@@ -8,9 +8,9 @@ use afferent_collector::log::address::Partition;
 use afferent_collector::log::events::Entry;
 use afferent_collector::log::{EmbeddedLog, LogReader, LogSettings, UnifiedLog};
 use afferent_collector::models::runner::{fold_log, start_of};
-use afferent_collector::models::store::Store;
+use afferent_collector::models::store::SnapshotFiles;
 use afferent_collector::models::what_if::{Plan, WhatIf};
-use afferent_collector::models::{Definition, Fold, Member, with_built_ins};
+use afferent_collector::models::{Definition, Fold, FoldMember, with_built_ins};
 use afferent_host::disk::FsDisk;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::event::{
@@ -36,14 +36,14 @@ pub fn measure(table: &mut Table) {
     let definitions = with_built_ins(&[]);
     let end = log.kept().end;
 
-    let members = definitions.iter().map(|model| Member::new(model.id.clone(), model.of.build())).collect();
+    let members = definitions.iter().map(|model| FoldMember::new(model.id.clone(), model.of.build())).collect();
     let mut fold = Fold::new(members, Offset::ZERO, Timestamp::default());
     let seconds = timed(|| fold_to(&*log, &mut fold, end));
     assert!(fold.members.iter().all(|member| member.failed.is_none()) && fold.unreadable() == 0);
     table.add("all built-in models over 10 M events", seconds, "s", Must::Most(10.0));
     table.add("… events through all of them", EVENTS as f64 / seconds, "events/s", Must::Shown);
 
-    let store = Store::new(folder.join("models"));
+    let store = SnapshotFiles::new(folder.join("models"));
     let saved = timed(|| {
         for (definition, member) in definitions.iter().zip(&fold.members) {
             store.save(definition, &fold.snapshot(member, &log.terms())).expect("the folder can be written");
@@ -83,7 +83,7 @@ fn fold_to(log: &dyn ReadLog, fold: &mut Fold, end: Offset) {
 }
 
 /// What a start does before the models follow the log.
-fn restart(definitions: &[Definition], store: &Store, log: &dyn ReadLog, end: Offset) {
+fn restart(definitions: &[Definition], store: &SnapshotFiles, log: &dyn ReadLog, end: Offset) {
     for definition in definitions {
         let mut fold = start_of(definition, Some(store), log, end);
         assert_eq!(fold.next(), end, "the snapshot is taken");

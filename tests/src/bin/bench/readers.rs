@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use afferent_collector::log::{EmbeddedLog, Indexed, LogSettings, UnifiedLog};
-use afferent_collector::models::store::Store;
-use afferent_collector::models::{Fold, Member, with_built_ins};
+use afferent_collector::models::store::SnapshotFiles;
+use afferent_collector::models::{Fold, FoldMember, with_built_ins};
 use afferent_collector::sources::Sources;
 use afferent_collector::terms::Terms;
 use afferent_host::disk::FsDisk;
@@ -161,10 +161,10 @@ fn decode(log: &Log, samples: u64) -> f64 {
 /// Leaves states of all models at the log's end, as a stop does, so that the collector does nothing else while it is
 /// measured. They are empty ones: nobody asks for them.
 fn leave_models_at(rig: &Rig, end: Offset) {
-    let store = Store::new(rig.collector_data().join("models"));
+    let store = SnapshotFiles::new(rig.collector_data().join("models"));
     let fold = Fold::new(Vec::new(), end, time(0));
     for definition in with_built_ins(&[]) {
-        let snapshot = fold.snapshot(&Member::new(definition.id.clone(), definition.of.build()), &Terms::default());
+        let snapshot = fold.snapshot(&FoldMember::new(definition.id.clone(), definition.of.build()), &Terms::default());
         store.save(&definition, &snapshot).expect("the folder can be written");
     }
 }

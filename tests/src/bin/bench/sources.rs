@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use afferent_collector::core::{Core, OwnIdentity};
-use afferent_collector::intake::{self, Content, Done, Intake, Outbox};
+use afferent_collector::intake::{self, Done, IncomingContent, Intake, Outbox};
 use afferent_collector::log::{EmbeddedLog, LogSettings};
 use afferent_collector::sources::Sources;
 use afferent_collector::supervise::{Part, Supervisor};
@@ -133,19 +133,19 @@ async fn handed_over(intake: &Intake, batches: Vec<(SourceId, Vec<u8>)>, pace: O
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }
-        let content = Content::Message { payload: payload.into(), connection: None };
+        let content = IncomingContent::Message { payload: payload.into(), connection: None };
         let room = intake.room(content_bytes(&content)).await.expect("the writer runs");
         room.fill(name, content, Some(Done { to: to.clone(), number: number as u64 }));
     }
     for _ in 0..count {
         let released = released.recv().await.expect("every batch is answered");
-        assert_eq!(released.verdict, intake::Verdict::Taken);
+        assert_eq!(released.verdict, intake::Admitted::Taken);
     }
 }
 
-fn content_bytes(content: &Content) -> usize {
+fn content_bytes(content: &IncomingContent) -> usize {
     match content {
-        Content::Message { payload, .. } => payload.len(),
+        IncomingContent::Message { payload, .. } => payload.len(),
         _ => 0,
     }
 }

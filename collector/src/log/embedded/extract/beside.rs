@@ -133,7 +133,7 @@ impl Extract {
 }
 
 /// An item of a walk over a log by its extracts, in order.
-pub enum Found<'a> {
+pub enum ExtractItem<'a> {
     /// A segment that has an extract.
     Extract(&'a Extract),
     /// An entry of a segment that has none.
@@ -157,7 +157,7 @@ pub trait Extracts {
     fn all(&self) -> &[Extract];
     /// Passes all of the log to `each`, in order: extracts where there are any, and else entries. `None` when something
     /// is inconsistent, or `each` returns `None`.
-    fn walk(&self, each: &mut dyn FnMut(Found<'_>) -> Option<Next>) -> Option<()>;
+    fn walk(&self, each: &mut dyn FnMut(ExtractItem<'_>) -> Option<Next>) -> Option<()>;
     /// The section of a source in an extract, which may be empty; `None` when it does not match the extract's
     /// directory.
     fn section(&self, extract: &Extract, source: &SourceId) -> Option<Section>;
@@ -201,7 +201,7 @@ impl<D: Disk> Extracts for Beside<'_, D> {
         &self.extracts
     }
 
-    fn walk(&self, each: &mut dyn FnMut(Found<'_>) -> Option<Next>) -> Option<()> {
+    fn walk(&self, each: &mut dyn FnMut(ExtractItem<'_>) -> Option<Next>) -> Option<()> {
         let extracts = self.extracts.iter().map(|extract| (extract.directory.first.get(), extract)).collect();
         let mut walker = Walker { extracts, durable_end: self.durable_end.get(), each, next: Some(Next::On) };
         let walked = walk(self.disk, &self.survey, &mut walker).ok()?;
@@ -238,14 +238,14 @@ impl<D: Disk> Extracts for Beside<'_, D> {
 struct Walker<'w> {
     extracts: BTreeMap<u64, &'w Extract>,
     durable_end: u64,
-    each: &'w mut dyn FnMut(Found<'_>) -> Option<Next>,
+    each: &'w mut dyn FnMut(ExtractItem<'_>) -> Option<Next>,
     next: Option<Next>,
 }
 
 impl Visit for Walker<'_> {
     fn entry(&mut self, _: &Arc<SegmentFile>, _: Position, entry: &Entry<'_>) {
         if self.next.is_some() && entry.head.end_ordinal() <= self.durable_end {
-            self.next = (self.each)(Found::Entry(&entry.head, &entry.batch));
+            self.next = (self.each)(ExtractItem::Entry(&entry.head, &entry.batch));
         }
     }
 
@@ -253,7 +253,7 @@ impl Visit for Walker<'_> {
         let Some(extract) = self.extracts.get(&segment.first).filter(|extract| extract.is_of(segment)) else {
             return false;
         };
-        self.next = self.next.and_then(|_| (self.each)(Found::Extract(extract)));
+        self.next = self.next.and_then(|_| (self.each)(ExtractItem::Extract(extract)));
         // Nothing is read after the end.
         self.next != Some(Next::Read)
     }

@@ -31,12 +31,12 @@ use serde::{Deserialize, Serialize};
 
 use super::sound::SoundSegment;
 use crate::limits::{EXTRACT_HEAD_ENTRIES_MAX, INDEX_NAMES_MAX};
-use crate::log::attested::{Logged, Mark};
+use crate::log::attested::{HashMark, Logged};
 use crate::log::marks::NameHash;
 use crate::log::records::Decoder;
-pub use beside::{Beside, Extract, Extracts, Found, Next, SegmentPlace};
+pub use beside::{Beside, Extract, ExtractItem, Extracts, Next, SegmentPlace};
 pub(super) use beside::{is_written_by, name, segment_of, write};
-pub use row::{Row, What};
+pub use row::{Row, RowFacts};
 
 const MAGIC: [u8; 8] = *b"AFFEXT2\n";
 const HEAD_LEN: usize = 108;
@@ -64,15 +64,15 @@ pub struct Directory {
     /// The entries up to the first end that an attestation in this segment binds; all of them when there is none.
     pub head: Vec<Logged>,
     /// Those ends. From the first one on the entries agree with the hashes of the others.
-    pub marks: Vec<Mark>,
+    pub marks: Vec<HashMark>,
     /// The entries behind the last of them.
     pub tail: Vec<Logged>,
-    sections: Vec<Entry>,
+    sections: Vec<SectionEntry>,
 }
 
 /// Where a section is in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct SectionEntry {
     source: SourceId,
     /// The machines that the source speaks of, in order; `None` when there are too many to list.
     machines: Option<Vec<NameHash>>,
@@ -95,7 +95,7 @@ impl Directory {
     /// For every source whether it speaks of the machine; `None` when that is not known.
     pub fn speaks(&self, machine: &str) -> impl Iterator<Item = (SourceId, Option<bool>)> {
         let machine = NameHash::machine(machine);
-        let speaks = move |entry: &Entry| Some(entry.machines.as_ref()?.binary_search(&machine).is_ok());
+        let speaks = move |entry: &SectionEntry| Some(entry.machines.as_ref()?.binary_search(&machine).is_ok());
         self.sections.iter().map(move |entry| (entry.source, speaks(entry)))
     }
 }
@@ -159,12 +159,12 @@ impl Derived {
             };
             let mut row = Row::of(place, head, &entry.batch, &own, &mut decoder, &mut spoken_of);
             let attestations = match &row.what {
-                What::Attested { attestation, .. } => vec![attestation.clone()],
-                What::Told { .. } if header.source == own => attestations_in(&entry.batch, &mut decoder),
+                RowFacts::Attested { attestation, .. } => vec![attestation.clone()],
+                RowFacts::Told { .. } if header.source == own => attestations_in(&entry.batch, &mut decoder),
                 _ => Vec::new(),
             };
             attested.extend(attestations.iter().filter_map(|bytes| Attestation::read(bytes)).map(|read| *read.claim()));
-            if let What::Told { before: known, .. } = &mut row.what {
+            if let RowFacts::Told { before: known, .. } = &mut row.what {
                 *known = before;
             }
             let (offset, end) = (row.offset, row.end());
@@ -182,7 +182,7 @@ impl Derived {
         let (position, chain, stamp, end) = last?;
         let header = &segment.header;
         let entries = logged.len() as u64;
-        let Bound { head, marks, tail } = Bound::of(&logged, &attested, end)?;
+        let BoundEntries { head, marks, tail } = BoundEntries::of(&logged, &attested, end)?;
         let directory = Directory {
             own,
             log_id: header.log_id,
@@ -211,7 +211,7 @@ impl Derived {
             let bytes = postcard::to_stdvec(&section).expect("a growing buffer takes any section");
             let machines = (machines.len() <= INDEX_NAMES_MAX).then(|| machines.into_iter().collect());
             let (begin, len, hash) = (body.len() as u32, bytes.len() as u32, sha256(&bytes));
-            directory.sections.push(Entry { source, machines, begin, len, hash });
+            directory.sections.push(SectionEntry { source, machines, begin, len, hash });
             body.extend_from_slice(&bytes);
         }
         let directory = postcard::to_stdvec(&directory).expect("a growing buffer takes any directory");
@@ -227,19 +227,19 @@ impl Derived {
 }
 
 /// The entries of a segment, and how the attestations in it bind them.
-struct Bound {
+struct BoundEntries {
     head: Vec<Logged>,
-    marks: Vec<Mark>,
+    marks: Vec<HashMark>,
     tail: Vec<Logged>,
 }
 
-impl Bound {
+impl BoundEntries {
     /// `None` when they do not agree, or attestations in other segments bind too many of the entries.
     fn of(entries: &[Logged], attested: &[Attestation], end: Offset) -> Option<Self> {
         let begin = entries.first()?.first;
         let within = attested.iter().filter(|attestation| attestation.end > begin && attestation.end <= end);
-        let mut marks: Vec<Mark> =
-            within.map(|known| Mark { end: known.end, stamp: known.time, hash: known.hash.hash() }).collect();
+        let mut marks: Vec<HashMark> =
+            within.map(|known| HashMark { end: known.end, stamp: known.time, hash: known.hash.hash() }).collect();
         marks.dedup();
         let (Some(first), Some(last)) = (marks.first(), marks.last()) else {
             let head = entries.to_vec();
@@ -279,7 +279,7 @@ pub(crate) fn forged_extract(bytes: &[u8], identity: &Identity, edit: &mut dyn F
     let (directory, body) = bytes[HEAD_LEN..].split_at(directory_len);
     let mut directory: Directory = postcard::from_bytes(directory).unwrap();
     let mut sections = BTreeMap::new();
-    for Entry { source, machines, begin, len, .. } in std::mem::take(&mut directory.sections) {
+    for SectionEntry { source, machines, begin, len, .. } in std::mem::take(&mut directory.sections) {
         let (begin, machines) = (begin as usize, machines.unwrap().into_iter().collect());
         let mut section: Section = postcard::from_bytes(&body[begin..begin + len as usize]).unwrap();
         section.rows.iter_mut().for_each(|row| edit(source, row));

@@ -34,16 +34,16 @@ pub struct Row {
     /// The chain hash that it names; `None` when that is the hash of the row before it in its lane, whose sequences it
     /// continues.
     pub previous: Option<ChainHash>,
-    pub what: What,
+    pub what: RowFacts,
 }
 
-/// What a certificate needs of the events of an entry.
+/// The facts about an entry that a certificate needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum What {
+pub enum RowFacts {
     /// The certificate needs nothing of it.
     Quiet,
     /// One heartbeat of the source.
-    Beat(Beat),
+    Beat(HeartbeatRow),
     /// One attestation of the collector.
     Attested {
         /// The event's index in the batch.
@@ -60,7 +60,7 @@ pub enum What {
 
 /// A heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beat {
+pub struct HeartbeatRow {
     /// The event's index in the batch.
     pub at: u32,
     /// The event's time, in microseconds after the stamp.
@@ -81,7 +81,7 @@ impl Row {
         machines: &mut dyn FnMut(NameHash),
     ) -> Self {
         let (header, stamp) = (batch.header(), head.stamp);
-        let what = What::of(batch, stamp, header.source == *own, decoder, machines);
+        let what = RowFacts::of(batch, stamp, header.source == *own, decoder, machines);
         Self {
             position: u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX"),
             len: u32::try_from(len).expect("segments are shorter than SEGMENT_BYTES_MAX"),
@@ -106,7 +106,7 @@ impl Row {
         let place = (u64::from(self.position), head.entry_len());
         let mut found = Self::of(place, head, batch, own, &mut Decoder::default(), &mut |_| {});
         (found.lane, found.previous) = (self.lane, self.previous);
-        if let (What::Told { before, .. }, What::Told { before: known, .. }) = (&mut found.what, &self.what) {
+        if let (RowFacts::Told { before, .. }, RowFacts::Told { before: known, .. }) = (&mut found.what, &self.what) {
             *before = *known;
         }
         found == *self
@@ -142,7 +142,7 @@ impl Row {
     }
 
     /// The time of a heartbeat in it.
-    pub fn time_of(&self, beat: &Beat) -> Timestamp {
+    pub fn time_of(&self, beat: &HeartbeatRow) -> Timestamp {
         after(self.stamp, beat.time)
     }
 
@@ -160,7 +160,7 @@ fn after(stamp: Timestamp, micros: i64) -> Timestamp {
     Timestamp::clamped(stamp.micros().saturating_add(micros))
 }
 
-impl What {
+impl RowFacts {
     fn of(
         batch: &Batch<'_>,
         stamp: Timestamp,
@@ -187,7 +187,7 @@ impl What {
                     if event.subject.as_str() == header.source.as_str() =>
                 {
                     let ends = lanes.iter().map(|lane| (lane.stream, lane.epoch, lane.end, lane.check)).collect();
-                    what = Self::Beat(Beat { at, time: since(stamp, event.time), ends });
+                    what = Self::Beat(HeartbeatRow { at, time: since(stamp, event.time), ends });
                 }
                 Body::LifeCycle(LifeCycle::Attested { attestation }) => {
                     what = Self::Attested { at, attestation: attestation.to_vec() };
