@@ -306,6 +306,8 @@ async fn a_batch_of_cloud_events_is_one_json_document_and_answers_can_be_compres
     for encoding in ["gzip", "zstd"] {
         let (_, headers, _) = ask("/v1/events", "accept-encoding", encoding).await.unwrap();
         assert_eq!(headers["content-encoding"], encoding);
+        let vary: Vec<_> = headers.get_all("vary").iter().collect();
+        assert_eq!(vary, ["accept", "accept-encoding"], "a cache tells them apart");
     }
     let stream = served.stream("/v1/stream?from=first", "accept-encoding: gzip\r\n").await;
     assert_eq!(stream.offsets(1).await.0, [10], "a stream is never compressed");
