@@ -8,7 +8,8 @@
 //! | `GET /v1/models/diff?left=A@1&right=A@2&as_of=` | which figures differ |
 //! | `POST /v1/what-if?from=&until=` with a plan (TOML, see [`crate::models::what_if`]) | what happened, and what would have |
 //!
-//! The same shapes are read by the command line, so they are written and read here.
+//! Each takes `partition` as well, and its answer names the partition of its offsets. The same shapes are read by the
+//! command line, so they are written and read here.
 
 use afferent_host::clock;
 use afferent_protocol::ids::Timestamp;
@@ -25,9 +26,10 @@ use super::budget::computing::{self, Computation, JSON};
 use super::budget::{Client, Sent};
 use super::problem::Problem;
 use super::query::values::{WholeNumber, optional};
-use super::query::{Nothing, Parameters, Query};
+use super::query::{Parameters, Query};
 use super::state::Api;
 use crate::limits::{HTTP_DOCUMENT_BYTES_MAX, MODEL_ROWS_MAX};
+use crate::log::address::Partition;
 use crate::models::diff::Change;
 use crate::models::question::{QuestionError, StateSelection, ViewQuery};
 use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, StateAt, Status};
@@ -55,6 +57,9 @@ pub struct ModelReport {
     pub error: Option<String>,
     /// The first offset that it has not seen, as text: JSON's numbers end at 2^53.
     pub offset: String,
+    /// The partition of the log that it folds; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
     /// When the last event that it has seen was ingested.
     pub time: String,
     /// From where in the log it counts, as in its state: what was before, retention had removed when it was made.
@@ -74,6 +79,9 @@ pub struct DiffReport {
     pub right: String,
     /// The first offset that neither has seen.
     pub offset: String,
+    /// The partition of the log; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
     /// As of when, and what of it.
     pub time: String,
     /// From where in the log the one counts.
@@ -97,6 +105,9 @@ pub struct StateReport {
     pub model: String,
     /// The first offset that the state has not seen, as text.
     pub offset: String,
+    /// The partition of the log; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
     /// The state, or the part of it that was asked for.
     #[schema(value_type = Object)]
     pub state: Value,
@@ -109,15 +120,21 @@ pub struct StateReport {
 pub struct RecomputeReport {
     /// The model, as `kpi@2`.
     pub model: String,
+    /// The partition of the log that it is rebuilt from.
+    #[serde(default)]
+    pub partition: u32,
     /// The path that shows how far it is.
     pub progress: String,
 }
 
 /// Every version of every model, and how far it is.
-#[utoipa::path(get, path = "/v1/models", tag = "models",
+#[utoipa::path(get, path = "/v1/models", tag = "models", params(ListQuery),
     responses((status = 200, description = "By name and version", body = Vec<ModelReport>), Problem))]
-pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<ModelReport>>, Problem> {
-    let models = api.state.models.clone();
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query { asked, .. }: Query<ListQuery>,
+) -> Result<Json<Vec<ModelReport>>, Problem> {
+    let models = api.models_of(asked.partition, None)?;
     // Models are busy for as long as a batch takes; who waits for them waits where waiting is allowed.
     Ok(Json(blocking(move || models.list()).await?.into_iter().map(ModelReport::of).collect()))
 }
@@ -131,10 +148,11 @@ pub(super) async fn state(
     Path(name): Path<String>,
     Query { asked, .. }: Query<StateQuery>,
 ) -> Result<Response, Problem> {
+    let models = api.models_of(asked.partition, asked.as_of)?;
     let as_of = asked.as_of.map_or_else(now, as_of);
-    let definition = find(&api.state.models, &name)?;
+    let definition = find(&models, &name)?;
     let question = asked.question(&definition.of)?;
-    let (kind, models) = (kind_of(as_of), api.state.models.clone());
+    let kind = kind_of(as_of);
     let work = move |cancel: &Cancel| {
         let state = models.state(&definition, as_of, question.span(), cancel)?;
         Ok::<_, AskError>(computing::json(&StateReport::of(state, &question)))
@@ -156,14 +174,14 @@ pub(super) async fn diff(
     client: Client,
     Query { asked, .. }: Query<DiffQuery>,
 ) -> Result<Response, Problem> {
+    let models = api.models_of(asked.partition, asked.as_of)?;
     let as_of = asked.as_of.map_or_else(now, as_of);
-    let (left, right) = (find(&api.state.models, &asked.left)?, find(&api.state.models, &asked.right)?);
+    let (left, right) = (find(&models, &asked.left)?, find(&models, &asked.right)?);
     let names = (left.id.to_string(), right.id.to_string());
     if left.of.name() != right.of.name() {
         let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
     }
-    let models = api.state.models.clone();
     let replay = move |cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
     let found = api.budgets.computed(kind_of(as_of), &client, replay).await?;
     api.budgets.json(&client, &DiffReport::of(names, found))
@@ -177,14 +195,16 @@ pub(super) async fn recompute(
     Path(name): Path<String>,
     Query { asked, .. }: Query<RecomputeQuery>,
 ) -> Result<(StatusCode, Json<RecomputeReport>), Problem> {
-    let definition = find(&api.state.models, &name)?;
-    let (models, log, id) = (api.state.models.clone(), api.log(), definition.id.to_string());
+    let models = api.models_of(asked.partition, asked.from)?;
+    let definition = find(&models, &name)?;
+    let log = api.held_by(asked.partition, asked.from)?.reader.another();
+    let (id, partition) = (definition.id.to_string(), models.partition().get());
     blocking(move || {
         let from = asked.from.map(|from| from.resolve(&*log)).transpose()?;
         models.recompute(&definition, from).map_err(Problem::from)
     })
     .await??;
-    Ok((StatusCode::ACCEPTED, Json(RecomputeReport { model: id, progress: "/v1/models".to_owned() })))
+    Ok((StatusCode::ACCEPTED, Json(RecomputeReport { model: id, partition, progress: "/v1/models".to_owned() })))
 }
 
 /// What happened, and what would have happened under the assumptions of a plan.
@@ -197,17 +217,32 @@ pub(super) async fn what_if(
     Query { asked, .. }: Query<WhatIfQuery>,
     body: Sent,
 ) -> Result<Response, Problem> {
+    let models = api.models_of(asked.partition, asked.from)?;
     let (from, until) = (asked.from.map(as_of), asked.until.map_or_else(now, as_of));
     let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     let text = std::str::from_utf8(&body).map_err(|error| {
         let remedy = "send the plan as TOML in UTF-8";
         Problem::new(StatusCode::BAD_REQUEST, format!("the plan is no text: {error}"), remedy)
     })?;
-    let plan = Plan::parse(text, api.state.models.definitions())?;
-    let models = api.state.models.clone();
+    let plan = Plan::parse(text, models.definitions())?;
     let run = move |cancel: &Cancel| models.what_if(&plan, from, until, cancel).map(|report| computing::json(&report));
     let answer = api.budgets.computed(Computation::WhatIf, &client, run).await?;
     api.budgets.answer(&client, JSON, answer)
+}
+
+/// Of which partition.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Which partition of the log; the first that there is by default.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
+}
+
+impl Parameters for ListQuery {
+    const EXAMPLE: &'static str = "/v1/models?partition=0";
 }
 
 /// As of when, and what of it.
@@ -219,6 +254,10 @@ pub(super) struct StateQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     as_of: Option<Start>,
+    /// Which partition of the log; the one of the place in `as_of` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
     /// Only what is of this machine.
     machine: Option<String>,
     /// So many of the newest intervals of every machine; all of them by default.
@@ -254,7 +293,7 @@ impl Parameters for StateQuery {
 
 impl StateQuery {
     fn question(self, of: &BuiltIn) -> Result<ViewQuery, QuestionError> {
-        let Self { as_of: _, machine, intervals, from, until, limit, cursor } = self;
+        let Self { as_of: _, partition: _, machine, intervals, from, until, limit, cursor } = self;
         let rows = |count: u64| usize::try_from(count).expect("no more than MODEL_ROWS_MAX");
         let (intervals, limit) =
             (intervals.map(|WholeNumber(count)| rows(count)), limit.map(|WholeNumber(count)| rows(count)));
@@ -275,6 +314,10 @@ pub(super) struct DiffQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     as_of: Option<Start>,
+    /// Which partition of the log; the one of the place in `as_of` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
 }
 
 impl Parameters for DiffQuery {
@@ -291,6 +334,10 @@ pub(super) struct RecomputeQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
 }
 
 impl Parameters for RecomputeQuery {
@@ -310,10 +357,28 @@ pub(super) struct WhatIfQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     until: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
 }
 
 impl Parameters for WhatIfQuery {
     const EXAMPLE: &'static str = "/v1/what-if?from=2026-11-29T08:00:00Z&until=end";
+}
+
+impl Api {
+    /// The models of the partition that a question names; else of the one of its place; else of the first.
+    fn models_of(&self, named: Option<Partition>, start: Option<Start>) -> Result<Models, Problem> {
+        let asked = self.held_by(named, start)?.reader.partition();
+        let folded = self.state.models.partition();
+        if asked == folded {
+            return Ok(self.state.models.clone());
+        }
+        let detail =
+            format!("`partition`: there are no models of partition {asked}; those that there are fold {folded}");
+        Err(Problem::new(StatusCode::NOT_FOUND, detail, format!("ask for partition={folded}, or for its events")))
+    }
 }
 
 fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
@@ -342,21 +407,21 @@ fn as_of(place: Start) -> AsOf {
 
 impl ModelReport {
     fn of(status: Status) -> Self {
-        let Status { name, version, model, of, title, state, error, offset, time: at, counts_from, behind, snapshots } =
-            status;
-        let (offset, time) = (offset.to_string(), time_text(at));
+        let Status { name, version, model, of, title, state, error, .. } = status;
+        let Status { partition, offset, time, counts_from, behind, snapshots, .. } = status;
+        let (offset, partition, time) = (offset.to_string(), partition.get(), time_text(time));
         let counts_from = counts_from.map(|from| from.view());
-        Self { name, version, model, of, title, state, error, offset, time, counts_from, behind, snapshots }
+        Self { name, version, model, of, title, state, error, offset, partition, time, counts_from, behind, snapshots }
     }
 }
 
 impl StateReport {
     /// The part of a state that a question asks for.
     pub fn of(at: StateAt, question: &ViewQuery) -> Self {
-        let StateAt { model, offset, time, counts_from, mut state } = at;
+        let StateAt { model, partition, offset, time, counts_from, mut state } = at;
         let cursor = question.keep(&mut state);
-        let (offset, time) = (offset.to_string(), time_text(time));
-        Self { counts_from: counts_from.view(), cursor, model: model.to_string(), offset, state, time }
+        let (counts_from, model, offset) = (counts_from.view(), model.to_string(), offset.to_string());
+        Self { counts_from, cursor, model, offset, partition: partition.get(), state, time: time_text(time) }
     }
 }
 
@@ -364,9 +429,10 @@ impl DiffReport {
     /// What two models of these names differ in.
     pub fn of((left, right): (String, String), found: Difference) -> Self {
         let [left_counts_from, right_counts_from] = found.counts_from.map(|from| from.view());
-        let (offset, time) = (found.offset.to_string(), time_text(found.time));
+        let (offset, partition) = (found.offset.to_string(), found.partition.get());
+        let time = time_text(found.time);
         let (changes, more) = (found.changes.changes, found.changes.more);
-        Self { left, right, offset, time, left_counts_from, right_counts_from, changes, more }
+        Self { left, right, offset, partition, time, left_counts_from, right_counts_from, changes, more }
     }
 }
 

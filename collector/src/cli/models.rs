@@ -25,7 +25,7 @@ pub enum Models {
     /// All versions of all models, and how far they are.
     List {
         #[command(flatten)]
-        collector: Collector,
+        asked: Asked,
         /// How they are written.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
@@ -50,7 +50,7 @@ pub enum Models {
         #[arg(long, value_name = "PLACE")]
         from: Option<String>,
         #[command(flatten)]
-        collector: Collector,
+        asked: Asked,
         /// Do not wait until it is done.
         #[arg(long)]
         no_wait: bool,
@@ -128,13 +128,23 @@ impl StateArgs {
     }
 }
 
+/// Whom to ask, and of which partition.
+#[derive(Debug, clap::Args)]
+pub struct Asked {
+    #[command(flatten)]
+    collector: Collector,
+    /// Of this partition of the log, by its number; of the first one otherwise.
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<String>,
+}
+
 /// Whom to ask, and how to write it.
 #[derive(Debug, clap::Args)]
 pub struct ModelSource {
     #[command(flatten)]
-    collector: Collector,
+    asked: Asked,
     /// Read the log in this data directory of a collector, instead of asking a running one.
-    #[arg(long, value_name = "DIR", conflicts_with = "http")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["http", "partition"])]
     log: Option<PathBuf>,
     /// With --log: the collector's configuration, for the models that it adds.
     #[arg(long, value_name = "FILE", requires = "log")]
@@ -147,16 +157,16 @@ pub struct ModelSource {
 /// Does it.
 pub fn models(command: &Models) -> anyhow::Result<()> {
     match command {
-        Models::List { collector, output } => {
-            let list: Vec<ModelReport> = Client::new(&collector.http).get("/v1/models", &[])?;
+        Models::List { asked, output } => {
+            let list: Vec<ModelReport> = asked.client().get("/v1/models", &asked.query(&[]))?;
             write(*output, &list, || show::list(&list))
         }
         Models::Show { model, as_of, part, source } => {
             let state: StateReport = match source.offline()? {
                 Some(offline) => offline.state(model, as_of.as_deref(), part.wanted()?)?,
                 None => {
-                    let asked = [pairs(&[("as_of", as_of)]), part.pairs()].concat();
-                    source.client().get(&format!("/v1/models/{}", escaped(model)), &asked)?
+                    let asked = [source.asked.query(&[("as_of", as_of)]), part.pairs()].concat();
+                    source.asked.client().get(&format!("/v1/models/{}", escaped(model)), &asked)?
                 }
             };
             write(source.output, &state, || show::state(&state))?;
@@ -165,14 +175,14 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Models::Recompute { model, from, collector, no_wait } => recompute(model, from, collector, *no_wait),
+        Models::Recompute { model, from, asked, no_wait } => recompute(model, from, asked, *no_wait),
         Models::Diff { left, right, as_of, from } => {
             let report: DiffReport = match from.offline()? {
                 Some(offline) => offline.diff(left, right, as_of.as_deref())?,
                 None => {
                     let (left, right) = (Some(left.clone()), Some(right.clone()));
-                    from.client()
-                        .get("/v1/models/diff", &pairs(&[("left", &left), ("right", &right), ("as_of", as_of)]))?
+                    let query = from.asked.query(&[("left", &left), ("right", &right), ("as_of", as_of)]);
+                    from.asked.client().get("/v1/models/diff", &query)?
                 }
             };
             write(from.output, &report, || show::diff(&report))
@@ -181,7 +191,10 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
             let text = std::fs::read_to_string(plan).with_context(|| format!("{} cannot be read", plan.display()))?;
             let report: Report = match from.offline()? {
                 Some(offline) => offline.what_if(&text, begin.as_deref(), until.as_deref())?,
-                None => from.client().post("/v1/what-if", &pairs(&[("from", begin), ("until", until)]), &text)?,
+                None => {
+                    let query = from.asked.query(&[("from", begin), ("until", until)]);
+                    from.asked.client().post("/v1/what-if", &query, &text)?
+                }
             };
             write(from.output, &report, || show::what_if(&report))
         }
@@ -189,17 +202,17 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
 }
 
 /// Asks for it, and waits for it.
-fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait: bool) -> anyhow::Result<()> {
-    let client = Client::new(&collector.http);
+fn recompute(model: &str, from: &Option<String>, asked: &Asked, no_wait: bool) -> anyhow::Result<()> {
+    let client = asked.client();
     let path = format!("/v1/models/{}/recompute", escaped(model));
-    let RecomputeReport { model, .. } = client.post(&path, &pairs(&[("from", from)]), "")?;
+    let RecomputeReport { model, .. } = client.post(&path, &asked.query(&[("from", from)]), "")?;
     if no_wait {
         eprintln!("{model} is being made again; `afferent-collector models list` tells how far it is");
         return Ok(());
     }
     let mut told = None;
     loop {
-        let list: Vec<ModelReport> = client.get("/v1/models", &[])?;
+        let list: Vec<ModelReport> = client.get("/v1/models", &asked.query(&[]))?;
         let report = list.into_iter().find(|report| report.model == model).context("the model is gone")?;
         match report.state.as_str() {
             "rebuilding" => {
@@ -218,11 +231,18 @@ fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait:
     }
 }
 
-impl ModelSource {
+impl Asked {
     fn client(&self) -> Client {
         Client::new(&self.collector.http)
     }
 
+    /// This query, of the partition.
+    fn query<'q>(&'q self, given: &[(&'q str, &'q Option<String>)]) -> Vec<(&'q str, &'q str)> {
+        [pairs(given), pairs(&[("partition", &self.partition)])].concat()
+    }
+}
+
+impl ModelSource {
     fn offline(&self) -> anyhow::Result<Option<offline::Offline>> {
         self.log.as_deref().map(|log| offline::Offline::open(log, self.config.as_deref())).transpose()
     }

@@ -76,7 +76,8 @@ impl SnapshotFiles {
             let snapshot = read(&path).map_err(|error| error.to_string()).and_then(|bytes| {
                 let snapshot = Snapshot::decode(&bytes, definition).map_err(|error| error.to_string())?;
                 snapshot.check_log(log).map_err(|error| error.to_string())?;
-                Ok(snapshot)
+                let is_named = snapshot.place.offset == offset;
+                is_named.then_some(snapshot).ok_or_else(|| "its name is that of a different offset".to_owned())
             });
             snapshot.inspect_err(|error| self.set_aside(&definition.id, offset, error)).ok()
         })
@@ -212,6 +213,17 @@ mod tests {
         std::fs::write(&path, b"not what was written").unwrap();
         assert_eq!(store.nearest(&definition, Offset::new(5000), &log), Some(snapshot(10)));
         assert!(!path.exists() && store.of(&definition.id).join(ASIDE).exists());
+    }
+
+    #[test]
+    fn a_snapshot_under_the_name_of_a_different_offset_is_set_aside() {
+        let (_directory, store, definition) = store();
+        let log = MemoryLog::default();
+        store.save(&definition, &snapshot(1000)).unwrap();
+        let [from, to] = [1000, 10].map(|offset| store.of(&definition.id).join(file_name(Offset::new(offset))));
+        std::fs::rename(from, &to).unwrap();
+        assert_eq!(store.nearest(&definition, Offset::new(500), &log), None, "it has seen what comes later");
+        assert!(!to.exists() && store.of(&definition.id).join(ASIDE).exists());
     }
 
     #[test]

@@ -89,6 +89,15 @@ pub(super) fn check(method: &str, path: &str, status: u16, headers: &ureq::http:
     if let Some(fault) = find_fault(method, path, status, kind, body) {
         panic!("{method} {path} is answered {status}, {kind}, and the document has another answer: {fault}: {body}");
     }
+    let varies = headers.get_all("vary").iter().any(|value| value == "accept");
+    let is_chosen = operation(&CLOSED, method, path).is_some_and(has_several_types);
+    assert_eq!(varies, is_chosen, "{method} {path} is answered {status}: `Vary` has `accept` where that chooses");
+}
+
+/// Whether the header `Accept` chooses among media types of an answer.
+fn has_several_types(operation: &Value) -> bool {
+    let responses = operation["responses"].as_object().into_iter().flat_map(|responses| responses.values());
+    responses.filter_map(|response| response["content"].as_object()).any(|content| content.len() > 1)
 }
 
 #[test]

@@ -75,9 +75,9 @@ impl Offline {
         let question = ViewQuery::new(&definition.of, wanted)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
         let state = view(&fold, &definition.id, time, question.span())?;
-        let (model, offset) = (definition.id.clone(), fold.next());
+        let (model, partition, offset) = (definition.id.clone(), Partition::EMBEDDED, fold.next());
         let counts_from = counts_from(&fold, &definition.id);
-        Ok(StateReport::of(StateAt { model, offset, time, counts_from, state }, &question))
+        Ok(StateReport::of(StateAt { model, partition, offset, time, counts_from, state }, &question))
     }
 
     pub fn diff(&self, left: &str, right: &str, as_of: Option<&str>) -> anyhow::Result<DiffReport> {
@@ -88,7 +88,8 @@ impl Offline {
         let view = |id| view(&fold, id, time, Span::default());
         let changes = diff(&view(&left.id)?, &view(&right.id)?);
         let counts_from = [counts_from(&fold, &left.id), counts_from(&fold, &right.id)];
-        let found = Difference { offset: fold.next(), time, counts_from, changes };
+        let (partition, offset) = (Partition::EMBEDDED, fold.next());
+        let found = Difference { partition, offset, time, counts_from, changes };
         Ok(DiffReport::of((left.id.to_string(), right.id.to_string()), found))
     }
 
@@ -113,7 +114,7 @@ impl Offline {
         outcome?;
         // Where the end is shows only at the end: the time line has one point.
         what_if.point(&|| false);
-        Ok(what_if.finish(until.time)?)
+        Ok(what_if.finish(Partition::EMBEDDED, until.time)?)
     }
 
     fn find(&self, name: &str) -> anyhow::Result<&Definition> {

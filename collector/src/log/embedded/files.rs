@@ -9,7 +9,6 @@ use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, Seed, SegmentHeader};
 
 use super::found::OpenError;
-use crate::log::report::Damage;
 
 /// Bytes per read when a file cannot be read whole: one bad sector costs so many.
 pub(super) const RETRY_BYTES: usize = 4096;
@@ -28,6 +27,19 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 /// Whether this is a segment's name.
 pub(super) fn is_segment(name: &str) -> bool {
     parse_name(name).is_some()
+}
+
+/// A damaged range in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file's name.
+    pub file: String,
+    /// Where the range begins.
+    pub from: Position,
+    /// Where it ends, exclusive.
+    pub to: Position,
+    /// The kind of damage, for people.
+    pub what: &'static str,
 }
 
 /// The header of a segment of the unified log.

@@ -59,7 +59,7 @@ fn what_was_committed_is_read_back_before_and_after_a_restart_over_many_segments
     assert!(disk.names().len() > 3, "several segments");
     let (log, recovery, found) = open(&disk.after_power_cut());
     assert_eq!((found, recovery.batches), (written.clone(), 100));
-    assert!(recovery.damage.is_empty() && recovery.holes.is_empty() && !recovery.torn, "{recovery:?}");
+    assert!(log.damage_at_opening().is_empty() && recovery.holes.is_empty() && !recovery.torn, "{recovery:?}");
     assert_eq!(read_all(&log), written);
     assert_eq!(log.durable_end(), Offset::new(300));
     let reader = log.reader();

@@ -7,10 +7,10 @@ use afferent_protocol::ids::{Offset, Position};
 use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, SEGMENT_HEADER_LEN};
 
-use super::files::{Segment, SegmentFile, Survey, read_whole};
+use super::files::{Damage, Segment, SegmentFile, Survey, read_whole};
 use super::found::OpenError;
 use super::window::Window;
-use crate::log::report::{Damage, LostOffsets};
+use crate::log::report::LostOffsets;
 
 /// The number of damaged ranges that are listed one by one; the rest shows only as holes.
 const DAMAGE_TOLD_MAX: usize = 1000;

@@ -17,6 +17,9 @@ pub struct Report {
     pub from: String,
     /// The first one that was not.
     pub until: String,
+    /// The partition of the log; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
     /// As of when the states are, by the collector's clock.
     pub time: String,
     /// From where in the log each model counts, by model: for what happened and for the alternatives alike.
