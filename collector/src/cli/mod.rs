@@ -51,10 +51,10 @@ pub struct Collector {
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// A table for people.
     #[default]
     Table,
-    /// One JSON document, or one a line.
+    /// One JSON document, or one per line.
     Json,
 }
 
