@@ -354,7 +354,7 @@ pub enum CertificateError {
     #[error("the log has no event of {0}; `afferent-collector agents` lists the sources")]
     Unknown(String),
     /// The span is empty.
-    #[error("the span ends before it begins; give `from` before `until`")]
+    #[error("the span ends before it starts; give `from` before `until`")]
     Span,
 }
 
