@@ -278,8 +278,8 @@ pub(super) async fn replace_key(
     // The event has one text for both: the reason is its second line.
     let who = format!("{}\n{why}", who.replace('\n', " "));
     let key = parse_public_key(&key).map_err(|_| {
-        let remedy = "give the key that the refusal of the agent names, as 64 hexadecimal digits";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "`key` is no public key", remedy)
+        let remedy = "give the key that the agent's refusal names, as 64 hexadecimal digits";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "`key` is not a public key", remedy)
     })?;
     operate(&api, Operation::ReplaceKey { source: named(&name)?, key, who }).await
 }
@@ -299,7 +299,7 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Sent) -> Result<T,
 
 fn check_text(field: &str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
-        let detail = format!("`{field}` is empty, or has more than {TEXT_BYTES_MAX} bytes");
+        let detail = format!("`{field}` is empty or longer than {TEXT_BYTES_MAX} bytes");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, "write one sentence"));
     }
     Ok(())
@@ -308,16 +308,16 @@ fn check_text(field: &str, text: &str) -> Result<(), Problem> {
 fn named(name: &str) -> Result<SourceId, Problem> {
     SourceId::new(name).map_err(|error| {
         let name: String = name.chars().take(64).collect();
-        Problem::new(StatusCode::NOT_FOUND, format!("{name:?}: {error}"), "look at /v1/agents for who is there")
+        Problem::new(StatusCode::NOT_FOUND, format!("{name:?}: {error}"), "GET /v1/agents lists the sources")
     })
 }
 
 async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem> {
-    let remedy = "look at /v1/agents later whether it was taken, and send it again if not";
+    let remedy = "check with GET /v1/agents later whether the change was made, and send it again if not";
     let operate = async move |intake: Intake| intake.operate(operation).await;
     super::written::written(api, operate, remedy).await?.map_err(|refusal| {
         let (status, remedy) = match refusal {
-            NotOperated::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
+            NotOperated::Unknown(_) => (StatusCode::NOT_FOUND, "GET /v1/agents lists the sources"),
             NotOperated::NoKey => (StatusCode::UNPROCESSABLE_ENTITY, "give the agent's own public key"),
             NotOperated::Own(_) | NotOperated::SameKey(_) | NotOperated::Nowhere => {
                 (StatusCode::CONFLICT, "nothing was changed")

@@ -163,7 +163,7 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) 
 impl From<CertificateError> for Problem {
     fn from(error: CertificateError) -> Self {
         let (status, remedy) = match error {
-            CertificateError::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
+            CertificateError::Unknown(_) => (StatusCode::NOT_FOUND, "GET /v1/agents lists the sources"),
             CertificateError::Span => (StatusCode::BAD_REQUEST, "give `from` before `until`"),
         };
         Self::new(status, error.to_string(), remedy)

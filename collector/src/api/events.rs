@@ -48,7 +48,7 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 /// where to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as
 /// the client takes it, and no faster.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
-    (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
+    (status = 200, description = "Events, one CloudEvent per line, or an array of CloudEvents", content(
         (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
         headers(("afferent-partition" = u32), ("afferent-first-offset" = String), ("afferent-end-offset" = String),
             ("afferent-next-offset" = String), ("afferent-next-cursor" = String), ("afferent-bytes-read" = String))),

@@ -115,7 +115,7 @@ pub struct RecomputeReport {
 
 /// Every version of every model, and how far it is.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
-    responses((status = 200, description = "By name and version", body = Vec<ModelReport>), Problem))]
+    responses((status = 200, description = "All models, by name and version", body = Vec<ModelReport>), Problem))]
 pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<ModelReport>>, Problem> {
     let models = api.state.models.clone();
     // Models are busy for as long as a batch takes; who waits for them waits where waiting is allowed.
@@ -160,7 +160,7 @@ pub(super) async fn diff(
     let (left, right) = (find(&api.state.models, &asked.left)?, find(&api.state.models, &asked.right)?);
     let names = (left.id.to_string(), right.id.to_string());
     if left.of.name() != right.of.name() {
-        let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
+        let detail = format!("{} is a version of {}, but {} of {}", names.0, left.of.name(), names.1, right.of.name());
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
     }
     let models = api.state.models.clone();
@@ -171,7 +171,8 @@ pub(super) async fn diff(
 
 /// Rebuilds the state of a model from the log; until it is done, answers come from the old one.
 #[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models",
-    params(("name" = String, Path), RecomputeQuery), responses((status = 202, description = "The rebuild has begun", body = RecomputeReport), Problem))]
+    params(("name" = String, Path), RecomputeQuery),
+    responses((status = 202, description = "The recomputation has started", body = RecomputeReport), Problem))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -201,7 +202,7 @@ pub(super) async fn what_if(
     let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     let text = std::str::from_utf8(&body).map_err(|error| {
         let remedy = "send the plan as TOML in UTF-8";
-        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is no text: {error}"), remedy)
+        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is not UTF-8: {error}"), remedy)
     })?;
     let plan = Plan::parse(text, api.state.models.definitions())?;
     let models = api.state.models.clone();
@@ -319,7 +320,7 @@ fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
     models.find(name).cloned().ok_or_else(|| {
         let known: Vec<String> = models.definitions().iter().map(|known| known.id.to_string()).collect();
         let name: String = name.chars().take(64).collect();
-        let remedy = format!("there are {}; [[model]] in the configuration adds one", known.join(", "));
+        let remedy = format!("the models are {}; [[model]] in the configuration adds one", known.join(", "));
         Problem::new(StatusCode::NOT_FOUND, format!("there is no model {name:?}"), remedy)
     })
 }
@@ -380,14 +381,12 @@ impl From<AskError> for Problem {
         let detail = error.to_string();
         match error {
             AskError::Failed { .. } => {
-                let remedy = "report it; once the program is mended, POST /v1/models/NAME@V/recompute";
+                let remedy = "report it; after an update of the program, POST /v1/models/NAME@V/recompute";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
             }
-            AskError::NotReady { .. } => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                detail,
-                "ask again later; GET /v1/models shows how far it is",
-            ),
+            AskError::NotReady { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, "retry later; GET /v1/models shows the progress")
+            }
             AskError::Place(error) => Self::of_place("as_of", error),
             AskError::Replay(error) => error.into(),
         }
@@ -398,9 +397,11 @@ impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Log(error) => error.into(),
-            ReplayError::Cancelled => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again once the collector is up")
-            }
+            ReplayError::Cancelled => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                error.to_string(),
+                "retry once the collector has started again",
+            ),
         }
     }
 }
@@ -414,7 +415,7 @@ impl From<RecomputeError> for Problem {
             }
             RecomputeError::Log(error) => error.into(),
             RecomputeError::System(_) => {
-                let remedy = "look at the data directory and its disk";
+                let remedy = "check the data directory and its disk";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
             }
         }
@@ -423,7 +424,11 @@ impl From<RecomputeError> for Problem {
 
 impl From<PlanError> for Problem {
     fn from(error: PlanError) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, error.to_string(), "mend the plan; README shows one")
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            error.to_string(),
+            "correct the plan; the collector's README shows an example",
+        )
     }
 }
 
@@ -432,7 +437,7 @@ impl From<RunError> for Problem {
         let detail = error.to_string();
         match error {
             RunError::Condition { .. } => {
-                let remedy = "name the events that it is meant for, as type = \"sample\"";
+                let remedy = "limit the rule to the events that it is meant for, as type = \"sample\"";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy)
             }
             RunError::Model { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, "report it with the plan"),

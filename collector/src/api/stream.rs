@@ -86,8 +86,8 @@ impl StreamQuery {
 /// Answers with every event from `from` (default: the end) on, forever. `Last-Event-ID` goes before `from`.
 #[utoipa::path(get, path = "/v1/stream", tag = "events",
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header,
-        description = "The `id` of the last event that the reader has, which is refused when the log was put back to an \
-            earlier state meanwhile; or an offset, which is not checked; goes before `from`")),
+        description = "The `id` of the last event that the reader has, which is refused if the log was restored to an \
+                       earlier state since; or an offset, which is not checked. Overrides `from`")),
     responses((status = 200, description = "Events forever", content_type = "text/event-stream", body = String),
         Problem))]
 pub(super) async fn stream(

@@ -146,7 +146,8 @@ pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Js
 
 /// One subscription.
 #[utoipa::path(get, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
-    responses((status = 200, description = "Its places and members", body = SubscriptionReport), Problem))]
+    responses(
+        (status = 200, description = "The subscription's places and members", body = SubscriptionReport), Problem))]
 pub(super) async fn show(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -161,8 +162,8 @@ pub(super) async fn show(
 /// way, and what was read never does.
 #[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     request_body = NewSubscription, responses(
-    (status = 200, description = "It was there", body = SubscriptionReport),
-    (status = 201, description = "It was made", body = SubscriptionReport), Problem))]
+    (status = 200, description = "The subscription existed", body = SubscriptionReport),
+    (status = 201, description = "The subscription was created", body = SubscriptionReport), Problem))]
 pub(super) async fn create(
     State(api): State<Api>,
     client: Client,
@@ -208,14 +209,14 @@ fn is_full(error: &SubscriptionError) -> bool {
 
 /// Remembers that one subscription gave way to another.
 fn note_gave_way(api: &Api, name: SourceId, gone: SourceId) {
-    let why = format!("nobody had read this subscription, and it gave way to {name}");
+    let why = format!("nobody had read this subscription, and it was dropped for {name}");
     let (kind, name) = (Kind::SubscriptionGaveWay, Some(gone.as_str()));
     api.state.health.refused.note(&Refused { kind, name, user: None, topic: None, peer: None, why: &why });
 }
 
 /// Removes a subscription, and its places.
 #[utoipa::path(delete, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
-    responses((status = 204, description = "It is gone"), Problem))]
+    responses((status = 204, description = "The subscription is deleted"), Problem))]
 pub(super) async fn delete(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -254,8 +255,8 @@ impl Parameters for Fetch {
 /// header `afferent-cursor` of the answer was committed.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/fetch", tag = "subscriptions",
     params(("name" = String, Path), Fetch), responses(
-    (status = 200, description = "Events, one CloudEvent a line; perhaps none", content_type = "application/x-ndjson",
-        body = String, headers(("afferent-cursor" = String))), Problem))]
+    (status = 200, description = "Events, one CloudEvent per line; none if no event has come",
+        content_type = "application/x-ndjson", body = String, headers(("afferent-cursor" = String))), Problem))]
 pub(super) async fn fetch(
     State(api): State<Api>,
     client: Client,
@@ -334,8 +335,8 @@ async fn read(
 ) -> Result<(Bytes, Option<FetchCursor>), Problem> {
     let kept = log.kept();
     if portion.from < kept.start {
-        let detail = format!("it goes on at offset {}, which is not kept any more", portion.from);
-        let remedy = format!("reset it to {} or to `first`; what was between is gone", kept.start);
+        let detail = format!("the subscription continues at offset {}, which retention has removed", portion.from);
+        let remedy = format!("reset it to {} or to `first`; the events in between are gone", kept.start);
         return Err(Problem::new(StatusCode::GONE, detail, remedy));
     }
     let mut pages = Pages::new(log, portion.reading(kept.end, limit), api, client);
@@ -354,7 +355,7 @@ async fn read(
 
 /// Moves a member's places behind what it has fetched. Answered when that is on disk.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/commit", tag = "subscriptions", params(("name" = String, Path)),
-    request_body = Commit, responses((status = 204, description = "It is on disk"), Problem))]
+    request_body = Commit, responses((status = 204, description = "The change is on disk"), Problem))]
 pub(super) async fn commit(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -364,8 +365,8 @@ pub(super) async fn commit(
     let name = name_of(&name)?;
     let given: Commit = json(body).await?;
     let cursor: FetchCursor = given.cursor.parse().map_err(|()| {
-        let remedy = "give back the header afferent-cursor of a fetch as it came";
-        Problem::new(StatusCode::BAD_REQUEST, "`cursor` is no cursor of a fetch", remedy)
+        let remedy = "send the header afferent-cursor of a fetch unchanged";
+        Problem::new(StatusCode::BAD_REQUEST, "`cursor` is not the cursor of a fetch", remedy)
     })?;
     let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), read_by(&api, name)?.reader.another());
     blocking(move || subscriptions.commit(name, cursor, &log.terms(), log.kept().end)).await??;
@@ -374,7 +375,7 @@ pub(super) async fn commit(
 
 /// Moves a subscription to another place, for all its members.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/reset", tag = "subscriptions", params(("name" = String, Path)),
-    request_body = Reset, responses((status = 204, description = "It is on disk"), Problem))]
+    request_body = Reset, responses((status = 204, description = "The change is on disk"), Problem))]
 pub(super) async fn reset(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -417,21 +418,29 @@ impl From<SubscriptionError> for Problem {
             return Self::new(StatusCode::CONFLICT, error.to_string(), remedy);
         }
         let (status, remedy) = match &error {
-            SubscriptionError::Unknown(_) => (StatusCode::NOT_FOUND, "make it with PUT, or see /v1/subscriptions"),
-            SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or take another name"),
-            SubscriptionError::GaveWay(_) => (StatusCode::NOT_FOUND, "make it again with PUT, and read it soon"),
+            SubscriptionError::Unknown(_) => {
+                (StatusCode::NOT_FOUND, "create it with PUT; GET /v1/subscriptions lists all of them")
+            }
+            SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or choose another name"),
+            SubscriptionError::GaveWay(_) => (StatusCode::NOT_FOUND, "create it again with PUT, and read it soon"),
             SubscriptionError::TooMany => (StatusCode::CONFLICT, "delete subscriptions that are not in use"),
             SubscriptionError::TooManyOfOne | SubscriptionError::TooManyUnmoved => {
                 let remedy = "delete subscriptions that are not in use (DELETE), or commit what you have read of them";
                 (StatusCode::TOO_MANY_REQUESTS, remedy)
             }
-            SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number"),
-            SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
-            SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
+            SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number of shares"),
+            SubscriptionError::TooManyMembers(_) => {
+                (StatusCode::CONFLICT, "wait until the lease of a member has expired")
+            }
+            SubscriptionError::Fenced => {
+                (StatusCode::CONFLICT, "fetch again; events that were not committed are returned again")
+            }
             SubscriptionError::Lost(..) => unreachable!("it was answered above"),
-            SubscriptionError::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, "commit a cursor that a fetch gave"),
-            SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "mend the filter"),
-            SubscriptionError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "nothing was moved; ask again"),
+            SubscriptionError::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, "commit a cursor that a fetch returned"),
+            SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "correct the filter"),
+            SubscriptionError::Store(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "nothing was changed; retry the request")
+            }
         };
         let problem = Self::new(status, error.to_string(), remedy);
         // By then one that nobody has read may give way.

@@ -115,7 +115,7 @@ impl Asked {
             _ => false,
         };
         if is_wrong {
-            let detail = "`until` lies before `from`";
+            let detail = "`until` is before `from`";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "give the earlier place as `from`"));
         }
         Ok(())
