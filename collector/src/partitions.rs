@@ -32,7 +32,10 @@ pub struct Partitions(Arc<[Held]>);
 
 /// The collector does not hold this partition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no partition {asked} here; there are: {}", held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+#[error(
+    "there is no partition {asked} here; the partitions are: {}",
+    held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+)]
 pub struct NotHeld {
     /// The requested partition.
     pub asked: Partition,

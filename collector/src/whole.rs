@@ -66,7 +66,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     }
     match Form::deserialize(from)? {
         Form::Number(number) => Ok(number),
-        Form::Text(text) => text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is no whole number"))),
+        Form::Text(text) => text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is not a whole number"))),
     }
 }
 

@@ -256,8 +256,8 @@ fn questions_that_make_no_sense_are_refused_and_the_models_go_on() {
     let rule = |rule: &str| format!("[[alternative]]\nname = \"x\"\n[[alternative.rule]]\naction = \"drop\"\n{rule}\n");
     for (plan, named) in [
         (rule("when = 'code =='"), "alternative \"x\", rule 1"),
-        (rule("when = 'value > 3.0'"), "rule 1: `when` cannot be told for the event at offset"),
-        (rule("when = '[1].all(x, true)'"), "goes through a list"),
+        (rule("when = 'value > 3.0'"), "rule 1: `when` cannot be evaluated for the event at offset"),
+        (rule("when = '[1].all(x, true)'"), "loops over a list"),
         ("x".repeat(100_000), "more than 65536 bytes"),
     ] {
         std::fs::write(folder.join("plan.toml"), plan).expect("the folder can be written");

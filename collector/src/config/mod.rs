@@ -251,7 +251,7 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is larger than any configuration.
-    #[error("{}: has {bytes} bytes, and at most {CONFIG_BYTES_MAX} are taken", path.display())]
+    #[error("{}: the file has {bytes} bytes; the limit is {CONFIG_BYTES_MAX}", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -319,25 +319,25 @@ impl Config {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes()) {
             let (min, max) = (SEGMENT_BYTES_MIN.div_ceil(1 << 20), SEGMENT_BYTES_MAX >> 20);
             let given = self.storage.segment_mib;
-            return together("storage.segment_mib", format!("is {given}, and {min} to {max} is taken"));
+            return together("storage.segment_mib", format!("is {given}; it must be from {min} to {max}"));
         }
         if let Some(size) = self.retention.size_mib
             && size < 2 * self.storage.segment_mib
         {
             let segment = self.storage.segment_mib;
-            let message = format!("is {size}; it takes at least two segments of storage.segment_mib = {segment}");
+            let message = format!("is {size}; it must be at least two segments, with storage.segment_mib = {segment}");
             return together("retention.size_mib", message);
         }
         if u64::from(self.mqtt.connections_max.get()) > CONNECTIONS_MAX {
-            let message = format!("is {}, and at most {CONNECTIONS_MAX} is taken", self.mqtt.connections_max);
+            let message = format!("is {}; it must be at most {CONNECTIONS_MAX}", self.mqtt.connections_max);
             return together("mqtt.connections_max", message);
         }
         if !(1..=NAMES_NEW_OF_ONE_MAX).contains(&self.names.new_max) {
-            let message = format!("is {}, and 1 to {NAMES_NEW_OF_ONE_MAX} is taken", self.names.new_max);
+            let message = format!("is {}; it must be from 1 to {NAMES_NEW_OF_ONE_MAX}", self.names.new_max);
             return together("names.new_max", message);
         }
         if self.mqtt.user.iter().any(|user| user.name == self.name) {
-            let message = format!("nobody may be named {}: that is the collector's own name", self.name);
+            let message = format!("{} is the collector's own name; choose another name", self.name);
             return together("mqtt.user", message);
         }
         if let Some(twice) = self.mqtt.user.iter().enumerate().find_map(|(at, user)| {
@@ -350,7 +350,7 @@ impl Config {
         let models = with_built_ins(&self.model);
         if models.len() > MODELS_MAX {
             let message =
-                format!("there are {} with the built-in ones, and at most {MODELS_MAX} are taken", models.len());
+                format!("there are {} models with the built-in ones; the limit is {MODELS_MAX}", models.len());
             return together("model", message);
         }
         if let Some(twice) = models
@@ -358,14 +358,14 @@ impl Config {
             .enumerate()
             .find_map(|(at, model)| models[..at].iter().any(|before| before.id == model.id).then_some(&model.id))
         {
-            return together("model", format!("{twice} is there already; give it another version"));
+            return together("model", format!("{twice} exists already; choose another version"));
         }
         if self.broker_client.cert.is_some() != self.broker_client.key.is_some() {
-            return together("broker_client", "cert and key go together; give both or none".to_owned());
+            return together("broker_client", "cert and key go together; set both or neither".to_owned());
         }
         let tls_for_nothing = self.broker_client.ca.is_some() || self.broker_client.cert.is_some();
         if tls_for_nothing && self.broker.as_ref().is_none_or(|broker| !broker.tls) {
-            return together("broker_client", "ca, cert and key need a broker with mqtts://".to_owned());
+            return together("broker_client", "ca, cert and key need an mqtts:// URL in `broker`".to_owned());
         }
         Ok(())
     }
@@ -376,18 +376,21 @@ impl Config {
         let has_users = !self.mqtt.user.is_empty();
         let has_client_ca = self.mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if has_users && has_client_ca {
-            let message = "users would be ignored: with mqtt.tls.client_ca, certificates say who a client is; remove the \
-                           users or client_ca";
+            let message = "users would be ignored: with mqtt.tls.client_ca, certificates identify the clients; remove \
+                           the users or client_ca";
             return together("mqtt.user", message);
         }
         if self.broker.is_some() && (has_users || self.mqtt.tls.is_some()) {
             let message =
-                "users and tls would be ignored: with `broker`, nobody connects here; remove them or `broker`";
+                "users and tls would be ignored: with `broker`, no client connects here; remove them or `broker`";
             return together("mqtt", message);
         }
         let BrokerClient { client_id, user, password, .. } = &self.broker_client;
         if self.broker.is_none() && (client_id.is_some() || user.is_some() || password.is_some()) {
-            return together("broker_client", "it would be ignored: there is no `broker`; name one, or remove it");
+            return together(
+                "broker_client",
+                "it would be ignored, as `broker` is not set; set `broker`, or remove it",
+            );
         }
         if password.is_some() && user.is_none() {
             return together("broker_client.password", "it would be ignored without broker_client.user; add the user");

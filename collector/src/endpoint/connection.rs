@@ -257,7 +257,7 @@ impl Session<'_> {
     /// Refuses a publish. Where the version or the quality of service has no code for that, the connection ends.
     fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer, topic: &str) -> Result<(), End> {
         self.context.health.counters.publishes_refused.count();
-        self.note(Kind::Publish, topic, "it publishes to a topic that is not its own");
+        self.note(Kind::Publish, topic, "the client publishes to a topic that is not its own");
         match packet_id {
             Some(packet_id) if self.protocol().explains() => {
                 self.in_flight().answered(packet_id, answer);
@@ -288,7 +288,7 @@ impl Session<'_> {
             } else {
                 self.context.health.counters.subscriptions_refused.count();
                 let text = filter.as_ref().map_or_else(Clone::clone, |topic| topic.text().as_str().to_owned());
-                self.note(Kind::Subscribe, &text, "it subscribes to a topic that is not its own");
+                self.note(Kind::Subscribe, &text, "the client subscribes to a topic that is not its own");
                 grants.push(Grant::NotAuthorized);
             }
         }
@@ -453,7 +453,7 @@ async fn read_packets<R: AsyncRead + Unpin>(
             match protocol.lock().unwrap_or_else(PoisonError::into_inner).feed(read, packets) {
                 Ok(()) => Read::Bytes,
                 Err(error) => {
-                    tracing::debug!(?error, "a client broke the protocol");
+                    tracing::debug!(?error, "a client violated the protocol");
                     Read::Broken
                 }
             }

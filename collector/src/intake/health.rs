@@ -159,7 +159,7 @@ impl Health {
         }
         match self.way() {
             Way::Open => Ok(()),
-            Way::Starting => Err("the way for agents is not open yet".to_owned()),
+            Way::Starting => Err("the input from agents is not open yet".to_owned()),
             Way::Closed { why } => Err(format!("agents cannot reach the log: {why}")),
         }
     }

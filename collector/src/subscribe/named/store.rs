@@ -154,9 +154,10 @@ impl Store {
             let Some(name) = name.and_then(|name| SourceId::new(name).ok()) else { continue };
             match read(&path) {
                 Ok(kept) if found.len() < SUBSCRIPTIONS_MAX => found.push((name, kept)),
-                Ok(_) => tracing::error!(path = %path.display(), "too many subscriptions; this one is left out"),
+                Ok(_) => tracing::error!(path = %path.display(), "too many subscriptions; ignoring this one"),
                 Err(error) => {
-                    tracing::error!(path = %path.display(), error, "a subscription cannot be read, and is set aside");
+                    tracing::error!(path = %path.display(), error, "a subscription cannot be read; it is kept as \
+                                                                    *.json.bad");
                     let _ = std::fs::rename(&path, path.with_extension("json.bad"));
                 }
             }
