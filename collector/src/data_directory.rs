@@ -54,7 +54,7 @@ pub enum DataDirectoryError {
 impl DataDirectory {
     /// Creates the directory where it does not exist, and takes its lock.
     pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
-        let failed = |error| DataDirectoryError::Io { what: format!("making {}", path.display()), error };
+        let failed = |error| DataDirectoryError::Io { what: format!("creating {}", path.display()), error };
         files::make_directory(path).map_err(failed)?;
         let lock = DirectoryLock::take(path, LOCK)?;
         Ok(Self { path: path.to_owned(), _lock: lock })

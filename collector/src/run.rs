@@ -300,7 +300,7 @@ impl WayIn {
 /// Loads the models' snapshots, outside the async tasks, and starts to follow the log.
 async fn start_models(settings: ModelSettings) -> Result<(Models, ModelThreads), RunError> {
     let starting = tokio::task::spawn_blocking(|| Models::start(settings));
-    let started = starting.await.map_err(system("the start of the models"))?;
+    let started = starting.await.map_err(system("a task for the start of the models"))?;
     started.map_err(system("a thread for the models"))
 }
 

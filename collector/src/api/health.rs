@@ -11,9 +11,9 @@ use super::problem::Problem;
 use super::state::Api;
 use crate::models::not_shown::words;
 
-/// Whether events become durable here; what else is wrong stands in lines behind `degraded`: with the log, or
-/// for readers and posters, some of whom were refused a moment ago because others have taken all that there is, or with
-/// models, which have no room for all that a source reports.
+/// Whether events become durable. Other problems follow in lines after `degraded`: of the log, of readers and posters
+/// that were refused a moment ago because others use all there is, or of models that have no room for everything that a
+/// source reports.
 #[utoipa::path(get, path = "/healthz", tag = "about",
     responses((status = 200, content_type = "text/plain", body = String,
         description = "Events become durable: `ok`, or `degraded` and a line for each other problem"), Problem))]

@@ -24,9 +24,9 @@ pub struct Problem {
     pub detail: String,
     /// What to do.
     pub remedy: String,
-    /// Which event of the request it is about, from 1 on, where it is about one.
+    /// The number of the event in the request, from 1 on, if the problem is about one event.
     pub event: Option<u64>,
-    /// Seconds after which it may be asked again, where it is refused for now only.
+    /// Seconds after which the request may be repeated, if it is refused only for now.
     pub retry_after_s: Option<u64>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct ProblemDocument<'a> {
     detail: &'a str,
     /// What to do.
     remedy: &'a str,
-    /// Which event of the request it is about, from 1 on, where it is about one.
+    /// The number of the event in the request, from 1 on, if the problem is about one event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     event: Option<u64>,

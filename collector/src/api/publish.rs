@@ -23,31 +23,30 @@ const SPECVERSION: &str = "ce-specversion";
 /// What stands before the name of an attribute in a header.
 pub(super) const ATTRIBUTE: &str = "ce-";
 
-/// Where the events stand.
+/// The offsets of the events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Published {
     events: Vec<PublishedEvent>,
 }
 
-/// Where one event stands.
+/// The offset of one event.
 #[derive(Debug, Serialize, ToSchema)]
 struct PublishedEvent {
-    /// Its maker.
+    /// Its source.
     source: String,
-    /// Its maker's name for it.
+    /// Its identifier within the source.
     id: String,
-    /// The partition of the log that it stands in.
+    /// Its partition of the log.
     partition: u32,
-    /// Its offset there, decimal.
+    /// Its offset in the partition, decimal.
     offset: String,
-    /// It was there before, and was not appended again.
+    /// Whether it was in the log already, and was not appended again.
     duplicate: bool,
 }
 
-/// Appends events. Answered once all of them are on disk; none is appended when one of them is refused. An event whose
-/// `source` and `id` are in the log already, since whenever, is not appended again; the answer has its offset. An
-/// amendment (`afferent.amendment.v1`) names who makes it, and is refused with 409 when it could change nothing about the
-/// event that it names.
+/// Appends events. Answers once all of them are on disk; if one of them is refused, none is appended. An event whose
+/// `source` and `id` are already in the log is not appended again; the answer has its offset. An amendment
+/// (`afferent.amendment.v1`) names its author, and is refused with 409 if it cannot change the event that it refers to.
 #[utoipa::path(post, path = "/v1/events", tag = "events",
     request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one per line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),

@@ -34,24 +34,24 @@ use crate::subscribe::named::{
 };
 use crate::subscribe::{Page, Start};
 
-/// To be committed once everything in the answer is dealt with.
+/// The cursor to commit once every event of the answer has been processed.
 pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");
 
 /// A new subscription.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSubscription {
-    /// Where it begins: an offset (not checked), a place (`OFFSET@TERM.LOG`, which must hold in this log), a time
-    /// (RFC 3339; one to come is waited for), `first` (by default) or `end`.
+    /// Start: an offset (not checked), a place (`OFFSET@TERM.LOG`, which must exist in this log), a time (RFC 3339; may
+    /// be in the future), `first` (the default) or `end`.
     #[serde(default)]
     from: Option<String>,
-    /// Which partition of the log it reads; the one of the place in `from` by default, else the first that there is.
+    /// The partition of the log to read; by default that of the place in `from`, or the first one.
     #[serde(default)]
     partition: Option<u32>,
-    /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
+    /// The filter: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
     #[serde(default)]
     filter: FilterText,
-    /// Into how many shares the work is divided, by source: so many members can work on it at the same time.
+    /// Number of shares into which the sources are divided: this many members can read at the same time.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 64)]
     shares: Option<u32>,
@@ -65,7 +65,7 @@ pub(super) struct Commit {
     cursor: String,
 }
 
-/// A place to go to.
+/// A new place.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reset {
@@ -78,25 +78,25 @@ pub(super) struct Reset {
 pub struct SubscriptionReport {
     /// Its name.
     pub name: String,
-    /// Which events it has.
+    /// The filter of its events.
     pub filter: FilterText,
-    /// The partition of the log that it reads.
+    /// Its partition of the log.
     #[serde(default)]
     pub partition: u32,
-    /// Where each share goes on, decimal.
+    /// The next offset of each share, decimal.
     pub cursors: Vec<String>,
-    /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
+    /// A start in the future (RFC 3339): events ingested before it are not delivered.
     #[serde(default)]
     pub begins: Option<String>,
-    /// Offsets from its oldest place to the log's end, decimal; none when its place is lost.
+    /// Offsets from its oldest place to the log's end, decimal; null if its place no longer exists.
     pub lag: Option<String>,
-    /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is
-    /// reset.
+    /// Why its place no longer exists: the log was restored to an earlier state, or replaced. The subscription delivers
+    /// nothing until it is reset.
     pub error: Option<String>,
-    /// Whether it has never been read: then it may give way to others where there are too many.
+    /// Whether it has never been read; such a subscription may be dropped when there are too many.
     #[serde(default)]
     pub unread: bool,
-    /// Who works on it.
+    /// The members that read it.
     pub members: Vec<MemberReport>,
 }
 
@@ -107,7 +107,7 @@ pub struct MemberReport {
     pub name: String,
     /// Its shares.
     pub shares: Vec<u32>,
-    /// Seconds since it fetched or committed something.
+    /// Seconds since its last fetch or commit.
     pub seen_s: f64,
 }
 
@@ -138,7 +138,7 @@ impl SubscriptionReport {
 
 /// All subscriptions, with their lag and members.
 #[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions",
-    responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), Problem))]
+    responses((status = 200, description = "All subscriptions, by name", body = Vec<SubscriptionReport>), Problem))]
 pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<SubscriptionReport>>, Problem> {
     let views = api.state.subscriptions.views().into_iter();
     views.map(|view| SubscriptionReport::of(view, &api)).collect::<Result<_, _>>().map(Json)
@@ -157,9 +157,9 @@ pub(super) async fn show(
     SubscriptionReport::of(view, &api).map(Json)
 }
 
-/// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250
-/// that nobody has committed anything of. Beyond that one that nobody has read for a minute since it was made gives
-/// way, and what was read never does.
+/// Creates a subscription, unless the same one exists. The limits are 1,000 in all, 750 of one client address, and 250
+/// of one client address of which nothing was ever committed. Beyond a limit, a subscription that nobody has read
+/// within a minute of its creation is dropped; one that was read never is.
 #[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     request_body = NewSubscription, responses(
     (status = 200, description = "The subscription existed", body = SubscriptionReport),
@@ -214,7 +214,7 @@ fn note_gave_way(api: &Api, name: SourceId, gone: SourceId) {
     api.state.health.refused.note(&Refused { kind, name, user: None, topic: None, peer: None, why: &why });
 }
 
-/// Removes a subscription, and its places.
+/// Deletes a subscription and its places.
 #[utoipa::path(delete, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     responses((status = 204, description = "The subscription is deleted"), Problem))]
 pub(super) async fn delete(
@@ -228,16 +228,16 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a member asks for.
+/// A member's request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Fetch {
-    /// Who asks: each process that works on the subscription has a name of its own.
+    /// The member's name: each process that reads the subscription has its own.
     #[serde(deserialize_with = "required")]
     #[param(value_type = String, min_length = 1, max_length = 128)]
     member: MemberName,
-    /// Events at most, 1 to 2000; 1000 by default.
+    /// The largest number of events, 1 to 2000; 1000 by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 2000)]
     limit: Option<Whole<1, EVENTS_PAGED_MAX>>,
@@ -251,8 +251,8 @@ impl Parameters for Fetch {
     const EXAMPLE: &'static str = "/v1/subscriptions/NAME/fetch?member=line-1&limit=1000&wait=20";
 }
 
-/// Gives a member what lies behind the committed places of its share. Nothing is moved: the same comes again until the
-/// header `afferent-cursor` of the answer was committed.
+/// Returns to a member the events after the committed places of its shares. Moves nothing: the same events are returned
+/// again until the header `afferent-cursor` of the answer was committed.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/fetch", tag = "subscriptions",
     params(("name" = String, Path), Fetch), responses(
     (status = 200, description = "Events, one CloudEvent per line; none if no event has come",
@@ -353,7 +353,7 @@ async fn read(
     Ok((room.hold(body), pages.place().map(|next| portion.cursor(next))))
 }
 
-/// Moves a member's places behind what it has fetched. Answered when that is on disk.
+/// Moves a member's places past the events that it has fetched. Answers once that is on disk.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/commit", tag = "subscriptions", params(("name" = String, Path)),
     request_body = Commit, responses((status = 204, description = "The change is on disk"), Problem))]
 pub(super) async fn commit(

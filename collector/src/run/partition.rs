@@ -111,7 +111,7 @@ impl Opened<ChosenLog> {
             let core = Core::new(log, sources, own, &recovery, &clock.read());
             Ok(Opened { core, reader, upkeep })
         });
-        opening.await.map_err(system("the opening of the log"))?
+        opening.await.map_err(system("a task for opening the log"))?
     }
 }
 

@@ -74,7 +74,7 @@ fn a_refusal_names_the_parameter_its_value_and_what_is_allowed() {
         assert_eq!(problem.status, StatusCode::BAD_REQUEST, "{query}");
         assert!(problem.detail.starts_with(detail), "{query}: {}", problem.detail);
         let remedy = match problem.detail.starts_with("this path has no parameter") {
-            true => "known are source, count, limit, time, text, other",
+            true => "the parameters are source, count, limit, time, text, other",
             false => "write it as /?source=a&count=2; in a URL write + as %2B",
         };
         assert_eq!(problem.remedy, remedy, "{query}");

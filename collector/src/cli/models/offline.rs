@@ -1,4 +1,5 @@
-//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first event.
+//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first
+//! event.
 
 use std::path::Path;
 use std::rc::Rc;

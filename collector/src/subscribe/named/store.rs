@@ -59,7 +59,7 @@ pub enum Use {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterText {
-    /// Only these subjects.
+    /// Only subjects that match this pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// Only these types.
@@ -140,7 +140,7 @@ pub(super) struct Store {
 impl Store {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         files::make_directory(directory)
-            .map_err(|error| StoreError { what: format!("making {}", directory.display()), error })?;
+            .map_err(|error| StoreError { what: format!("creating {}", directory.display()), error })?;
         Ok(Self { directory: directory.to_owned() })
     }
 
