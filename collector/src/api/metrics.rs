@@ -50,7 +50,7 @@ fn log(text: &mut Text, api: &Api) {
     text.single("afferent_log_first_offset", "gauge", "Oldest kept offset.", kept.start);
     text.single("afferent_log_end_offset", "gauge", "Durable end of the log.", kept.end);
     let read = api.held().reader.bytes_read_by_all();
-    text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
+    text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log read by readers.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());
     text.head("afferent_log_warning", "gauge", "1 while the log has a problem of this kind.");
     for kind in api.state.health.warnings().into_keys() {

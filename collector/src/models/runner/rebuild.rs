@@ -117,7 +117,7 @@ impl Models {
                 Ok(()) => {
                     self.save_rebuilt(&fold);
                     let (at, behind) = (fold.next().get(), end.since(fold.next()));
-                    tracing::info!(at, behind, models = fold.members.len(), "models are being made again");
+                    tracing::info!(at, behind, models = fold.members.len(), "recomputing models");
                 }
                 Err(error) if stopping() => {
                     return tracing::debug!(%error, "the next start recomputes a model");
