@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(partitions.first().reader.partition(), Partition::new(2));
         assert_eq!(partitions.get(Partition::new(7)).map(|held| held.reader.partition()), Ok(Partition::new(7)));
         let refused = partitions.get(Partition::EMBEDDED).err().map(|error| error.to_string());
-        assert_eq!(refused.as_deref(), Some("there is no partition 0 here; there are: 2, 7"));
+        assert_eq!(refused.as_deref(), Some("there is no partition 0 here; the partitions are: 2, 7"));
     }
 
     #[test]

@@ -90,7 +90,7 @@ mod tests {
     fn errors_of_tls_are_told_in_words_with_what_to_do() {
         let cases = [
             (Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "does not speak TLS"),
-            (Error::NoCertificatesPresented, "sent no certificate"),
+            (Error::NoCertificatesPresented, "`client_ca` requires one"),
             (Error::InvalidCertificate(CertificateError::Expired), "has expired; renew it"),
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), "from a CA that this side does not trust"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "does not trust the CA of our certificate"),

@@ -186,7 +186,7 @@ fn a_recomputed_model_is_that_of_a_fresh_run_and_is_told_meanwhile() {
         recompute.args(["models", "recompute", "kpi@1", "--http", &http]);
         from.into_iter().for_each(|from| _ = recompute.args(["--from", from]));
         let (status, said) = run_to_end(&mut recompute);
-        assert!(status.success() && said.contains("made again"), "{said}");
+        assert!(status.success() && said.contains("recomputed"), "{said}");
         assert_eq!(get(rig.http, "/v1/models/kpi@1").expect("an answer").0, 200);
         assert_as_judged(&rig, end);
     }

@@ -565,7 +565,7 @@ async fn an_address_names_its_partition_and_another_one_is_refused_as_that() {
     }
     let of_3 = PlaceText(Place { partition: 3, ..log.terms.place(Offset::new(11)) });
     for (query, status, word) in [
-        ("partition=0".to_owned(), 404, "there are: 7"),
+        ("partition=0".to_owned(), 404, "the partitions are: 7"),
         (format!("from={of_3}"), 404, "there is no partition 3"),
         (format!("from={of_3}&partition=7"), 409, "it is from partition 3, but this is partition 7"),
         ("partition=-1".to_owned(), 400, "the number of a partition"),

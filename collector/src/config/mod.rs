@@ -46,8 +46,7 @@
 //! # of = "kpi"
 //! # [model.settings]
 //! # not_failures = ["PM"]
-//! # no_data_s = 900                   # seconds until a silent machine counts as unknown; also for `states`,
-//!                                     # as are the next two
+//! # no_data_s = 900                   # seconds until a silent machine is unknown; this and the next 2 also for states
 //! # no_data_s_of = { "88-C/shift/**" = 28800 }  # the same for some subjects
 //! # on_change = ["77-*"]              # machines that report only changes: their agent's heartbeat counts
 //!

@@ -225,7 +225,7 @@ fn whoever_asks_for_types_reads_in_the_document_which_there_are() {
         let types = parameters.iter().find(|parameter| parameter["name"] == "type").unwrap();
         assert_eq!((&types["required"], &types["schema"]["type"]), (&json!(false), &json!("string")), "{path}");
         let words = types["schema"]["description"].as_str().unwrap();
-        let listed = words.split_once("there are ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
+        let listed = words.split_once("own types are ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
         assert_eq!(listed.split(", ").collect::<Vec<_>>(), crate::kinds::short_names(), "{path}");
     }
 }
