@@ -69,7 +69,7 @@ pub(super) fn choose<T: Copy>(headers: &HeaderMap, offers: &[Offer<T>]) -> Resul
     let chosen = wanted.max_by(|(one, _), (other, _)| one.cmp(other));
     chosen.map(|(_, answer)| answer).ok_or_else(|| {
         let offered: Vec<&str> = offers.iter().map(|offer| offer.media).collect();
-        let detail = "`Accept` names no media type of this answer";
+        let detail = "`Accept` lists no media type of this answer";
         Problem::new(StatusCode::NOT_ACCEPTABLE, detail, format!("accept {}", offered.join(" or ")))
     })
 }

@@ -112,12 +112,12 @@ fn router(api: Api, names: AllowedHosts) -> Router {
         .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .merge(crate::web::router())
         .method_not_allowed_fallback(async || {
-            let remedy = "see /v1/openapi.json for the methods of every path";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
+            let remedy = "/v1/openapi.json lists the methods of every path";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method", remedy)
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "see /v1/openapi.json for all paths; / is the page for people";
+            let remedy = "/v1/openapi.json lists all paths; the web page is at /";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

@@ -1,4 +1,5 @@
-//! `/v1/models` and `/v1/what-if`: states that are folded from the log, now and as of any place, and alternatives to them.
+//! `/v1/models` and `/v1/what-if`: states that are folded from the log, now and as of any place, and alternatives to
+//! them.
 //!
 //! | path | answer |
 //! |---|---|
@@ -47,75 +48,75 @@ pub struct ModelReport {
     pub version: u32,
     /// Both, as `kpi@2`.
     pub model: String,
-    /// The built-in model that it is a version of.
+    /// The built-in model on which it is based.
     pub of: String,
-    /// What its figures mean, for people.
+    /// A title for people.
     pub title: String,
     /// `live`, `rebuilding` or `failed`.
     pub state: String,
-    /// Why it failed.
+    /// The reason of the failure.
     pub error: Option<String>,
-    /// The first offset that it has not seen, as text: JSON's numbers end at 2^53.
+    /// The offset of the next event to read, as a string: JSON's numbers end at 2^53.
     pub offset: String,
     /// The partition of the log that it folds; all offsets are of it.
     #[serde(default)]
     pub partition: u32,
-    /// When the last event that it has seen was ingested.
+    /// Ingest time of the last event that it has read.
     pub time: String,
-    /// From where in the log it counts, as in its state: what was before, retention had removed when it was made.
+    /// Start of the figures: retention had removed earlier events when the model was created.
     pub counts_from: Option<CountedFromView>,
-    /// Events that it has not seen yet.
+    /// Number of events that it has not read yet.
     pub behind: u64,
-    /// States of it on disk.
+    /// Number of saved states on disk.
     pub snapshots: u64,
 }
 
-/// What differs between two models.
+/// The differences between two models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DiffReport {
-    /// The one model.
+    /// The first model.
     pub left: String,
-    /// The other one.
+    /// The second model.
     pub right: String,
-    /// The first offset that neither has seen.
+    /// The first offset that neither model has read.
     pub offset: String,
     /// The partition of the log; all offsets are of it.
     #[serde(default)]
     pub partition: u32,
-    /// As of when, and what of it.
+    /// Time and part of the states.
     pub time: String,
-    /// From where in the log the one counts.
+    /// Start of the first model's figures.
     pub left_counts_from: CountedFromView,
-    /// And the other: where the two are not the same, what differs may be that alone.
+    /// Start of the second model's figures; if it is not that of the first, this alone may explain differences.
     pub right_counts_from: CountedFromView,
-    /// One by one, up to a limit.
+    /// The differences, up to a limit.
     pub changes: Vec<Change>,
-    /// How many more there are.
+    /// Number of further differences.
     pub more: u64,
 }
 
 /// The state of a model at a place of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StateReport {
-    /// From where in the log it counts.
+    /// Start of the figures.
     pub counts_from: CountedFromView,
-    /// Where the next page goes on; null when there are no more rows, or no page was asked for.
+    /// The cursor of the next page; null if there are no more rows or no `limit` was given.
     pub cursor: Option<String>,
     /// The model, as `kpi@2`.
     pub model: String,
-    /// The first offset that the state has not seen, as text.
+    /// The first offset that is not in the state, as a string.
     pub offset: String,
     /// The partition of the log; all offsets are of it.
     #[serde(default)]
     pub partition: u32,
-    /// The state, or the part of it that was asked for.
+    /// The state, or the requested part of it.
     #[schema(value_type = Object)]
     pub state: Value,
     /// The collector's clock at that place (RFC 3339).
     pub time: String,
 }
 
-/// A model that is being rebuilt.
+/// A model that is being recomputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecomputeReport {
     /// The model, as `kpi@2`.
@@ -123,13 +124,13 @@ pub struct RecomputeReport {
     /// The partition of the log that it is rebuilt from.
     #[serde(default)]
     pub partition: u32,
-    /// The path that shows how far it is.
+    /// The path that returns its progress.
     pub progress: String,
 }
 
-/// Every version of every model, and how far it is.
+/// Every version of every model, and its progress.
 #[utoipa::path(get, path = "/v1/models", tag = "models", params(ListQuery),
-    responses((status = 200, description = "By name and version", body = Vec<ModelReport>), Problem))]
+    responses((status = 200, description = "All models, by name and version", body = Vec<ModelReport>), Problem))]
 pub(super) async fn list(
     State(api): State<Api>,
     Query { asked, .. }: Query<ListQuery>,
@@ -141,7 +142,7 @@ pub(super) async fn list(
 
 /// The state of a model: `NAME@VERSION`, or `NAME` for its highest version.
 #[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path), StateQuery),
-    responses((status = 200, description = "Its state", body = StateReport), Problem))]
+    responses((status = 200, description = "The model's state", body = StateReport), Problem))]
 pub(super) async fn state(
     State(api): State<Api>,
     client: Client,
@@ -168,7 +169,7 @@ fn kind_of(as_of: AsOf) -> Computation {
 
 /// Which figures differ between two versions of a model.
 #[utoipa::path(get, path = "/v1/models/diff", tag = "models", params(DiffQuery),
-    responses((status = 200, description = "What differs", body = DiffReport), Problem))]
+    responses((status = 200, description = "The differences", body = DiffReport), Problem))]
 pub(super) async fn diff(
     State(api): State<Api>,
     client: Client,
@@ -179,7 +180,7 @@ pub(super) async fn diff(
     let (left, right) = (find(&models, &asked.left)?, find(&models, &asked.right)?);
     let names = (left.id.to_string(), right.id.to_string());
     if left.of.name() != right.of.name() {
-        let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
+        let detail = format!("{} is a version of {}, but {} of {}", names.0, left.of.name(), names.1, right.of.name());
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
     }
     let replay = move |cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
@@ -187,9 +188,10 @@ pub(super) async fn diff(
     api.budgets.json(&client, &DiffReport::of(names, found))
 }
 
-/// Rebuilds the state of a model from the log; until it is done, answers come from the old one.
+/// Recomputes the state of a model from the log; the old state is served until the new one is complete.
 #[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models",
-    params(("name" = String, Path), RecomputeQuery), responses((status = 202, description = "The rebuild has begun", body = RecomputeReport), Problem))]
+    params(("name" = String, Path), RecomputeQuery),
+    responses((status = 202, description = "The recomputation has started", body = RecomputeReport), Problem))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -222,7 +224,7 @@ pub(super) async fn what_if(
     let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     let text = std::str::from_utf8(&body).map_err(|error| {
         let remedy = "send the plan as TOML in UTF-8";
-        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is no text: {error}"), remedy)
+        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is not UTF-8: {error}"), remedy)
     })?;
     let plan = Plan::parse(text, models.definitions())?;
     let run = move |cancel: &Cancel| models.what_if(&plan, from, until, cancel).map(|report| computing::json(&report));
@@ -245,7 +247,7 @@ impl Parameters for ListQuery {
     const EXAMPLE: &'static str = "/v1/models?partition=0";
 }
 
-/// As of when, and what of it.
+/// Time and part of the states.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -258,29 +260,31 @@ pub(super) struct StateQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u32>)]
     partition: Option<Partition>,
-    /// Only what is of this machine.
+    /// Only this machine.
     machine: Option<String>,
-    /// So many of the newest intervals of every machine; all of them by default.
+    /// The number of newest intervals of every machine; all by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 0, maximum = 100_000)]
     intervals: Option<WholeNumber<0, ROWS_MAX>>,
-    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time.
-    /// Whole intervals are given, also where they began before it. Of kpi: the figures from this time on. `from` and
-    /// `until` of each machine are what they cover; `begins_late` and `ends_early` say why that is less than asked.
+    /// For states, breakdowns and alarms: only what lasted until this time (RFC 3339) or later, by corrected event
+    /// time; an interval that started before it is returned whole. For kpi: the figures from this time on. `from` and
+    /// `until` of each machine are the covered span; `begins_late` and `ends_early` say why it is shorter than
+    /// requested.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
-    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339). Of kpi: the figures of before it.
+    /// For states, breakdowns and alarms: only what began before this time (RFC 3339). For kpi: the figures up to this
+    /// time.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     until: Option<Timestamp>,
-    /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no
-    /// more.
+    /// The largest number of rows: intervals, breakdowns, alarms, or names. `cursor` of the answer is null if there are
+    /// no more.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
     limit: Option<WholeNumber<1, ROWS_MAX>>,
-    /// Goes on behind the rows of the page whose answer had this `cursor`; the other parameters must be the same. With
-    /// `as_of`, all pages are of one state.
+    /// Continues after the page whose answer had this `cursor`; the other parameters must be the same. With `as_of`,
+    /// all pages show the same state.
     cursor: Option<String>,
 }
 
@@ -301,14 +305,14 @@ impl StateQuery {
     }
 }
 
-/// Which two, and as of when.
+/// Two models and a place.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DiffQuery {
-    /// The one, as `kpi@1`.
+    /// The first model, as `kpi@1`.
     left: String,
-    /// The other one, as `kpi@2`.
+    /// The second model, as `kpi@2`.
     right: String,
     /// An offset, a time (RFC 3339), `first` or `end`; now by default.
     #[serde(default, deserialize_with = "optional")]
@@ -329,8 +333,8 @@ impl Parameters for DiffQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RecomputeQuery {
-    /// An offset, a time (RFC 3339), `first` or `end`: the rebuild goes on from the latest snapshot before it. All of
-    /// the log by default.
+    /// An offset, a time (RFC 3339), `first` or `end`: the recomputation starts from the latest snapshot before it; by
+    /// default from the log's first event.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Start>,
@@ -344,7 +348,7 @@ impl Parameters for RecomputeQuery {
     const EXAMPLE: &'static str = "/v1/models/kpi@1/recompute?from=2026-11-29T08:00:00Z";
 }
 
-/// Which part of the log.
+/// A part of the log.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -385,7 +389,7 @@ fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
     models.find(name).cloned().ok_or_else(|| {
         let known: Vec<String> = models.definitions().iter().map(|known| known.id.to_string()).collect();
         let name: String = name.chars().take(64).collect();
-        let remedy = format!("there are {}; [[model]] in the configuration adds one", known.join(", "));
+        let remedy = format!("the models are {}; [[model]] in the configuration adds one", known.join(", "));
         Problem::new(StatusCode::NOT_FOUND, format!("there is no model {name:?}"), remedy)
     })
 }
@@ -447,14 +451,12 @@ impl From<AskError> for Problem {
         let detail = error.to_string();
         match error {
             AskError::Failed { .. } => {
-                let remedy = "report it; once the program is mended, POST /v1/models/NAME@V/recompute";
+                let remedy = "report it; after an update of the program, POST /v1/models/NAME@V/recompute";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
             }
-            AskError::NotReady { .. } => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                detail,
-                "ask again later; GET /v1/models shows how far it is",
-            ),
+            AskError::NotReady { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, "retry later; GET /v1/models shows the progress")
+            }
             AskError::Place(error) => Self::of_place("as_of", error),
             AskError::Replay(error) => error.into(),
         }
@@ -465,9 +467,11 @@ impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Log(error) => error.into(),
-            ReplayError::Cancelled => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again once the collector is up")
-            }
+            ReplayError::Cancelled => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                error.to_string(),
+                "retry once the collector has started again",
+            ),
         }
     }
 }
@@ -481,7 +485,7 @@ impl From<RecomputeError> for Problem {
             }
             RecomputeError::Log(error) => error.into(),
             RecomputeError::System(_) => {
-                let remedy = "look at the data directory and its disk";
+                let remedy = "check the data directory and its disk";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
             }
         }
@@ -490,7 +494,11 @@ impl From<RecomputeError> for Problem {
 
 impl From<PlanError> for Problem {
     fn from(error: PlanError) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, error.to_string(), "mend the plan; README shows one")
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            error.to_string(),
+            "correct the plan; the collector's README shows an example",
+        )
     }
 }
 
@@ -499,7 +507,7 @@ impl From<PlanRunError> for Problem {
         let detail = error.to_string();
         match error {
             PlanRunError::Condition { .. } => {
-                let remedy = "name the events that it is meant for, as type = \"sample\"";
+                let remedy = "limit the rule to the events that it is meant for, as type = \"sample\"";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy)
             }
             PlanRunError::Model { .. } => {

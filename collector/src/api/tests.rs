@@ -485,7 +485,7 @@ async fn a_cursor_of_a_state_that_the_log_was_put_back_from_is_refused_with_the_
     assert_eq!(status, 200, "what both states have in common can be gone on with");
     let (status, _, problem) = served.get(&again(cursor(&late), 5)).await;
     assert_eq!(status, 409);
-    for word in ["put back to an earlier state", "ends at offset 13", "from=13"] {
+    for word in ["restored to an earlier state", "ends at offset 13", "from=13"] {
         assert!(problem.contains(word), "{word}: {problem}");
     }
     // The control: an offset is not checked, and means another event than before.
@@ -506,7 +506,7 @@ async fn a_subscription_of_a_state_that_the_log_was_put_back_from_is_in_error_an
     assert!(report.contains(r#""lag":"1""#) && report.contains(r#""error":null"#), "{report}");
     let other = Served::with_subscriptions(after, served.kept.path()).await;
     let (_, _, report) = other.get("/v1/subscriptions/wear").await;
-    assert!(report.contains(r#""lag":null"#) && report.contains("put back to an earlier state"), "{report}");
+    assert!(report.contains(r#""lag":null"#) && report.contains("restored to an earlier state"), "{report}");
     let (status, problem) = other.post("/v1/subscriptions/wear/fetch?member=a", "").await;
     assert!(status == 409 && problem.contains("reset"), "{problem}");
     assert_eq!(other.post("/v1/subscriptions/wear/reset", r#"{"to": "13"}"#).await.0, 204);

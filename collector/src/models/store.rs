@@ -28,7 +28,7 @@ pub struct SnapshotFiles {
 
 /// A snapshot cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} failed: {error}; the state is kept in memory, and made again from the log when it is lost")]
+#[error("{what} failed: {error}; the state is kept in memory, and recomputed from the log after a restart")]
 pub struct SaveError {
     what: String,
     error: io::Error,
@@ -89,10 +89,10 @@ impl SnapshotFiles {
         let aside = self.of(id).join(ASIDE);
         tracing::warn!(
             model = %id, file = %path.display(), why,
-            "a snapshot cannot be used; it is kept as {ASIDE}, and the state is made again from the log"
+            "a snapshot cannot be used; it is kept as {ASIDE}, and the state is recomputed from the log"
         );
         if let Err(error) = std::fs::rename(&path, &aside) {
-            tracing::warn!(model = %id, %error, "it cannot be moved either");
+            tracing::warn!(model = %id, %error, "the snapshot cannot be moved either");
         }
     }
 

@@ -28,9 +28,9 @@ async fn an_address_names_its_partition_and_another_one_is_refused_as_that() {
     }
     let of_3 = PlaceText(Place { partition: 3, ..log.terms.place(Offset::new(11)) });
     for (query, status, word) in [
-        ("partition=0".to_owned(), 404, "there are: 7"),
+        ("partition=0".to_owned(), 404, "the partitions are: 7"),
         (format!("from={of_3}"), 404, "there is no partition 3"),
-        (format!("from={of_3}&partition=7"), 409, "it is of partition 3, and this is partition 7"),
+        (format!("from={of_3}&partition=7"), 409, "it is from partition 3, but this is partition 7"),
         ("partition=-1".to_owned(), 400, "the number of a partition"),
         ("partition=%2B7".to_owned(), 400, "the number of a partition"),
     ] {
@@ -80,11 +80,11 @@ async fn models_of_a_partition_that_is_not_held_or_not_folded_are_refused() {
     let elsewhere = PlaceText(Place { partition: 3, ..served.log.terms.place(Offset::new(11)) });
     let plan = "[[alternative]]\nname = \"none\"\n";
     for (query, status, word) in [
-        ("partition=8".to_owned(), 404, "there is no partition 8 here; there are: 7, 9"),
+        ("partition=8".to_owned(), 404, "there is no partition 8 here; the partitions are: 7, 9"),
         ("partition=9".to_owned(), 404, "those that there are fold 7"),
         ("partition=x".to_owned(), 400, "the number of a partition"),
         (format!("as_of={elsewhere}"), 404, "there is no partition 3"),
-        (format!("as_of={elsewhere}&partition=7"), 409, "it is of partition 3, and this is partition 7"),
+        (format!("as_of={elsewhere}&partition=7"), 409, "it is from partition 3, but this is partition 7"),
     ] {
         for path in [format!("/v1/models/kpi?{query}"), format!("/v1/models/diff?left=kpi@1&right=kpi@1&{query}")] {
             let (answered, _, problem) = served.get(&path).await;

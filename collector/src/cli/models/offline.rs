@@ -1,4 +1,5 @@
-//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first event.
+//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first
+//! event.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -65,7 +66,7 @@ impl Offline {
         let directory = log_directory(data);
         let progress = Rc::new(ProgressLine::new("folding"));
         let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
-            format!("there is no log at {}; name the collector's data directory with --log", directory.display())
+            format!("there is no log at {}; give the collector's data directory with --log", directory.display())
         })?;
         Ok(Self { disk, progress, definitions: with_built_ins(&added) })
     }
@@ -83,7 +84,12 @@ impl Offline {
     pub fn diff(&self, left: &str, right: &str, as_of: Option<&str>) -> anyhow::Result<DiffReport> {
         let (left, right) = (self.find(left)?, self.find(right)?);
         let (a, b) = (left.of.name(), right.of.name());
-        anyhow::ensure!(a == b, "{} is of {a}, and {} of {b}; compare versions of the same one", left.id, right.id);
+        anyhow::ensure!(
+            a == b,
+            "{} is a version of {a}, but {} of {b}; compare versions of the same model",
+            left.id,
+            right.id
+        );
         let (fold, time) = self.folded(&[left, right], as_of)?;
         let view = |id| view(&fold, id, time, Span::default());
         let changes = diff(&view(&left.id)?, &view(&right.id)?);
@@ -123,7 +129,7 @@ impl Offline {
         let found = self.definitions.iter().filter(fits).max_by_key(|known| known.id.version());
         found.with_context(|| {
             let known: Vec<String> = self.definitions.iter().map(|known| known.id.to_string()).collect();
-            format!("there is no model {name:?}; there are {}", known.join(", "))
+            format!("there is no model {name:?}; the models are {}", known.join(", "))
         })
     }
 
@@ -140,7 +146,10 @@ impl Offline {
             fold.entry(&entry, until.offset);
         })?;
         let (beyond, end) = (until.offset, fold.next());
-        anyhow::ensure!(until.offset.get() == u64::MAX || end >= beyond, "offset {beyond} lies beyond the end, {end}");
+        anyhow::ensure!(
+            until.offset.get() == u64::MAX || end >= beyond,
+            "offset {beyond} is beyond the log's end, {end}"
+        );
         let time = until.time.unwrap_or(fold.time());
         Ok((fold, time))
     }
@@ -157,7 +166,7 @@ impl Offline {
 }
 
 fn view(fold: &Fold, id: &ModelId, time: Timestamp, span: Span) -> anyhow::Result<Value> {
-    let member = fold.member(id).context("the model was folded")?;
+    let member = fold.member(id).context("the model was not computed")?;
     match &member.failed {
         Some(error) => anyhow::bail!("{id} was {error}"),
         None => Ok(member.model.view_within(time, span)),

@@ -53,7 +53,7 @@ pub fn state(report: &StateReport) -> String {
             named.into_iter().flatten().map(|(name, entry)| (name.clone(), entry)).collect()
         }
     };
-    let Some((_, first @ Value::Object(_))) = rows.first() else { return out + "there is nothing yet\n" };
+    let Some((_, first @ Value::Object(_))) = rows.first() else { return out + "the model has no entries yet\n" };
     let columns = columns(first);
     let titles: Vec<String> = columns.iter().map(|path| path.join(".").to_uppercase()).collect();
     let mut heading = vec![("NAME", Side::Left)];
@@ -73,7 +73,7 @@ fn not_shown(of: &Value) -> String {
     }
     let sources = of["sources"].as_array().into_iter().flatten();
     let kept = sources.map(|source| format!("{} ({} kept)", cell(&source["source"]), cell(&source["kept"])));
-    format!("not all is shown: there is no room for all of {}\n", kept.collect::<Vec<_>>().join(", "))
+    format!("incomplete: the model has no room for all of {}\n", kept.collect::<Vec<_>>().join(", "))
 }
 
 /// Which partition an offset is of, in words: nothing of the one that is meant where none is named.
@@ -163,7 +163,7 @@ fn changes(left: &str, right: &str, changes: &[Change], more: u64) -> String {
     };
     let mut out = table(&heading, &changes.iter().map(row).collect::<Vec<_>>());
     if more > 0 {
-        out += &format!("and {more} more; --output json tells up to ten thousand\n");
+        out += &format!("and {more} more; --output json lists up to ten thousand\n");
     }
     out
 }

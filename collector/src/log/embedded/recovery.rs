@@ -95,8 +95,7 @@ pub(super) fn open<D: Disk>(
     let walked = walk(disk, &survey, &mut found)?;
     let RecoveryVisitor { runs, batches, .. } = found;
     for name in &survey.blank {
-        disk.remove(name)
-            .map_err(|error| OpenError::disk(&format!("removing {name}, which was never begun"), error))?;
+        disk.remove(name).map_err(|error| OpenError::disk(&format!("removing {name}, which was never used"), error))?;
     }
     // A name that a crash left undurable must not vanish once its batches are acked.
     disk.sync_directory().map_err(|error| OpenError::disk("making its file names durable", error))?;

@@ -71,7 +71,7 @@ pub enum AskError {
         error: String,
     },
     /// The model is being made for the first time.
-    #[error("{model} is being made from the log: it has seen the events before offset {offset} of {end}")]
+    #[error("{model} is being computed from the log: it has read the events before offset {offset} of {end}")]
     NotReady {
         /// The model.
         model: ModelId,

@@ -231,12 +231,12 @@ impl Threads {
     /// Waits until all threads have ended, which they do after the stop; states are saved then. Blocks.
     pub fn join(self) {
         if self.follower.join().is_err() {
-            tracing::error!("the thread of the models ended in a panic");
+            tracing::error!("the thread of the models panicked");
         }
         let rebuilders = std::mem::take(&mut *locked(&self.models.0.rebuilders));
         for rebuilder in rebuilders {
             if rebuilder.join().is_err() {
-                tracing::error!("a thread that made a model again ended in a panic");
+                tracing::error!("a thread that recomputed a model panicked");
             }
         }
     }

@@ -24,7 +24,7 @@ const ADDED_FROM: u64 = 1 << 63;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanRunError {
     /// A condition cannot be evaluated for an event.
-    #[error("{place}: `when` cannot be told for the event at offset {offset} ({subject}): {error}")]
+    #[error("{place}: `when` cannot be evaluated for the event at offset {offset} ({subject}): {error}")]
     Condition {
         /// Alternative and rule.
         place: String,
