@@ -26,7 +26,7 @@ pub fn of(error: &Error) -> String {
         Error::InvalidMessage(_) => "the other side does not speak TLS: one of both has mqtt:// and the other mqtts://",
         Error::NoCertificatesPresented => "the other side shows no certificate, and `client_ca` asks for one",
         Error::InvalidCertificate(error) => return certificate(error),
-        Error::AlertReceived(alert) => return told(*alert),
+        Error::AlertReceived(alert) => return alert_text(*alert),
         Error::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon) => {
             "both sides have no kind of signature in common; use a certificate with an ECDSA P-256 or RSA 2048 key"
         }
@@ -63,7 +63,7 @@ fn certificate(error: &CertificateError) -> String {
 }
 
 /// What the other side says is wrong with us.
-fn told(alert: AlertDescription) -> String {
+fn alert_text(alert: AlertDescription) -> String {
     let words = match alert {
         AlertDescription::UnknownCA => "the other side does not know the CA of our certificate; give it that CA's file",
         AlertDescription::CertificateExpired => {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_tls_are_told_in_words_with_what_to_do() {
+    fn errors_of_tls_are_explained_with_what_to_do() {
         let cases = [
             (Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "does not speak TLS"),
             (Error::NoCertificatesPresented, "shows no certificate"),

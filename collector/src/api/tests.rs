@@ -438,8 +438,8 @@ fn put_back() -> (MemoryLog, MemoryLog) {
     after.append("press-90", &[sample("88-C/a", 7), sample("88-C/a", 8), sample("88-C/a", 9)], 3_000_000);
     let terms = |log: &mut MemoryLog, second: Option<(u64, u64)>| {
         log.terms.named([7; 16]);
-        log.terms.begun(1, Offset::new(10));
-        second.into_iter().for_each(|(term, first)| log.terms.begun(term, Offset::new(first)));
+        log.terms.add_term(1, Offset::new(10));
+        second.into_iter().for_each(|(term, first)| log.terms.add_term(term, Offset::new(first)));
     };
     terms(&mut before, None);
     terms(&mut after, Some((2, 13)));
@@ -551,7 +551,7 @@ async fn health_says_why_nothing_becomes_durable() {
 async fn an_address_names_its_partition_and_another_one_is_refused_as_that() {
     let mut log = MemoryLog::beginning_at(10);
     log.terms = crate::terms::Terms::of([3; 16], Partition::new(7));
-    log.terms.begun(1, Offset::new(10));
+    log.terms.add_term(1, Offset::new(10));
     log.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2)], 1_000_000);
     let served = Served::new(log.clone()).await;
     for query in ["from=first", "from=10&partition=7", &format!("from={}", PlaceText(log.terms.place(Offset::new(11))))]
