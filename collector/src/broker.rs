@@ -201,7 +201,7 @@ impl BrokerConnection<'_> {
             let packet = match timeout(BROKER_SILENCE_MAX, events.poll()).await {
                 Ok(Ok(Event::Incoming(packet))) => packet,
                 Ok(Ok(Event::Outgoing(_))) => continue,
-                Ok(Err(error)) => break told(&error),
+                Ok(Err(error)) => break connection_error_text(&error),
                 Err(_) => break "the broker has stopped answering".to_owned(),
             };
             match packet {
@@ -299,7 +299,7 @@ impl BrokerConnection<'_> {
     }
 }
 
-fn told(error: &ConnectionError) -> String {
+fn connection_error_text(error: &ConnectionError) -> String {
     use rumqttc::TlsError;
     match error {
         ConnectionError::Timeout(_) => "the broker does not answer in time".to_owned(),

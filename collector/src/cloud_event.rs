@@ -81,7 +81,7 @@ impl EventRenderer {
     }
 
     /// Sets whether the collector itself wrote the next entry.
-    pub fn own(&mut self, is_own: bool) {
+    pub fn set_own(&mut self, is_own: bool) {
         self.is_own = is_own;
     }
 

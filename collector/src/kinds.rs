@@ -80,18 +80,18 @@ pub const fn of(kind: Kind) -> &'static Type {
 
 impl Type {
     /// The short type for filters: `breakdown` for `afferent.breakdown.v1`.
-    pub fn short(&self) -> &'static str {
-        short(self.name)
+    pub fn short_name(&self) -> &'static str {
+        short_name(self.name)
     }
 }
 
 /// All short types for filters.
 pub fn short_names() -> [&'static str; TYPES.len()] {
-    TYPES.each_ref().map(Type::short)
+    TYPES.each_ref().map(Type::short_name)
 }
 
 /// A type of ours without prefix and version; other types stay unchanged.
-pub fn short(name: &str) -> &str {
+pub fn short_name(name: &str) -> &str {
     name.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.strip_suffix(TYPE_SUFFIX)).unwrap_or(name)
 }
 

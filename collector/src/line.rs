@@ -31,7 +31,7 @@ impl LineRenderer {
     pub fn line(&mut self, json: &str) -> String {
         let Ok(event) = serde_json::from_str::<Value>(json) else { return plain(json).into_owned() };
         let text = |name: &str| event[name].as_str().unwrap_or_default();
-        let kind = kinds::short(text("type"));
+        let kind = kinds::short_name(text("type"));
         let severity = severity(event["severitynumber"].as_u64().unwrap_or_default());
         let offset = self.widths.fit(0, Side::Right, &plain(text("offset")));
         let time = self.widths.fit(1, Side::Left, &plain(&short_time(text("time"))));
@@ -90,7 +90,7 @@ fn details(kind: &str, data: &Value) -> String {
             vec![format!("{step:+} s"), format!("{} to {}", text("before"), text("after"))]
         }
         Some(Kind::LifeCycle) => life_cycle(data),
-        None if kind == kinds::short(UNREADABLE) => vec![format!("{} events", text("count")), text("reason")],
+        None if kind == kinds::short_name(UNREADABLE) => vec![format!("{} events", text("count")), text("reason")],
         Some(Kind::Derived | Kind::Progress | Kind::Followed) | None => vec![data.to_string()],
     };
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")

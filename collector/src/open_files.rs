@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shared_out_is_never_more_than_there_is() {
+    fn shares_never_add_up_to_more_than_the_total() {
         for files in [FILES_MIN, 1024, 4096, 5000, 65_536, 1 << 30] {
             let ConnectionLimits { mqtt, http } = shares(files, 16_000).unwrap();
             let used = mqtt as u64 + FILES_OF_HTTP_CONNECTION * http as u64 + FILES_OWN + REFUSALS_AT_ONCE as u64;

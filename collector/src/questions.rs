@@ -26,7 +26,7 @@ pub fn spawn(
             match common(&*log, &question) {
                 Ok(found) => {
                     let Ok(intake) = intake.upgrade() else { return };
-                    let told = intake.found(question.agent, question.nonce, found);
+                    let told = intake.answer_question(question.agent, question.nonce, found);
                     if runtime.block_on(told).is_err() {
                         return;
                     }

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_refusal_of_a_name_is_told_and_then_one_a_minute_with_the_count() {
+    fn the_first_refusal_of_a_name_is_logged_and_then_one_a_minute_with_the_count() {
         let (mut book, begun) = (Book::default(), Instant::now());
         let mut told = Vec::new();
         for second in 0..=120 {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_writes_is_cut_and_made_safe_for_a_terminal() {
+    fn text_of_a_stranger_is_cut_and_made_safe_for_a_terminal() {
         let mut book = Book::default();
         let wild = format!("\u{1b}[31m{}", "x".repeat(500));
         let (entry, _) = book.note(&login(&wild), at(0), Instant::now()).unwrap();

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_time_is_told_and_then_the_count_of_each_minute() {
+    fn the_first_time_is_reported_and_then_the_count_of_each_minute() {
         let (mut seldom, begun) = (Seldom::default(), Instant::now());
         let told: Vec<_> =
             (0..180).filter_map(|second| Some((second, seldom.due(begun + Duration::from_secs(second))?))).collect();

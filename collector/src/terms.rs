@@ -109,8 +109,8 @@ impl Terms {
         self.terms.iter().any(|term| term.number == number)
     }
 
-    /// A term begins, or began, at this offset. A known term stays as it is.
-    pub(crate) fn begun(&mut self, number: u64, first: Offset) {
+    /// Adds a term that begins at this offset. A known term stays as it is.
+    pub(crate) fn add_term(&mut self, number: u64, first: Offset) {
         if self.has(number) {
             return;
         }
@@ -245,7 +245,7 @@ mod tests {
 
     fn terms(begun: &[(u64, u64)]) -> Terms {
         let mut terms = Terms::of([7; 16], Partition::EMBEDDED);
-        begun.iter().for_each(|(number, first)| terms.begun(*number, Offset::new(*first)));
+        begun.iter().for_each(|(number, first)| terms.add_term(*number, Offset::new(*first)));
         terms
     }
 
@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn terms_are_limited_and_places_of_forgotten_ones_are_told_from_lost_ones() {
         let mut many = Terms::of([7; 16], Partition::EMBEDDED);
-        (0..TERMS_MAX as u64 + 5).for_each(|at| many.begun(1 + at, Offset::new(at * 10)));
+        (0..TERMS_MAX as u64 + 5).for_each(|at| many.add_term(1 + at, Offset::new(at * 10)));
         let end = Offset::new(1 << 40);
         let old = Place { log_id: [7; 16], partition: 0, term: 1, offset: Offset::new(5) };
         assert_eq!(many.check(&old, end), Err(PlaceError::Forgotten));

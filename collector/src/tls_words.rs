@@ -26,7 +26,7 @@ pub fn of(error: &Error) -> String {
         Error::InvalidMessage(_) => "the other side does not speak TLS: one side uses mqtt:// and the other mqtts://",
         Error::NoCertificatesPresented => "the other side sent no certificate, but `client_ca` requires one",
         Error::InvalidCertificate(error) => return certificate(error),
-        Error::AlertReceived(alert) => return told(*alert),
+        Error::AlertReceived(alert) => return alert_text(*alert),
         Error::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon) => {
             "the two sides have no signature scheme in common; use a certificate with an ECDSA P-256 or RSA 2048 key"
         }
@@ -63,7 +63,7 @@ fn certificate(error: &CertificateError) -> String {
 }
 
 /// What the other side says is wrong with us.
-fn told(alert: AlertDescription) -> String {
+fn alert_text(alert: AlertDescription) -> String {
     let words = match alert {
         AlertDescription::UnknownCA => {
             "the other side does not trust the CA of our certificate; give it that CA's certificate"
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_tls_are_told_in_words_with_what_to_do() {
+    fn errors_of_tls_are_explained_with_what_to_do() {
         let cases = [
             (Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType), "does not speak TLS"),
             (Error::NoCertificatesPresented, "`client_ca` requires one"),

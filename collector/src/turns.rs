@@ -1,7 +1,7 @@
 //! Commits go first: a follower of the log works in bursts, and waits while something waits for its commit.
 //!
 //! The machine's cores are shared by the way of an event (sockets, writer, disk) and by readers of the log. An incoming
-//! event counts in [`Commits`] until it is on disk and answered. A follower calls [`Turns::next`] between two small
+//! event counts in [`Commits`] until it is on disk and answered. A follower calls [`Turns::wait`] between two small
 //! pieces of work: the call yields the core, also for events that have not reached the writer yet. While commits are
 //! pending the follower waits, in slices, and after a long enough wait it has a burst in which it does not wait. So a
 //! breakdown does not queue behind a fold, and a fold progresses however much comes in.
@@ -58,16 +58,16 @@ impl Turns {
 
     /// Call it between two pieces of work. It returns at once where nothing is pending and within a burst, else a
     /// little later.
-    pub fn next(&mut self) {
+    pub fn wait(&mut self) {
         if self.burst_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
         std::thread::yield_now();
-        self.burst_until = self.give_way(std::thread::sleep).then(|| Instant::now() + FOLLOWER_BURST);
+        self.burst_until = self.wait_for_commits(std::thread::sleep).then(|| Instant::now() + FOLLOWER_BURST);
     }
 
     /// Sleeps in slices while commits are pending; returns whether it has waited long enough for a burst.
-    fn give_way(&mut self, mut sleep: impl FnMut(Duration)) -> bool {
+    fn wait_for_commits(&mut self, mut sleep: impl FnMut(Duration)) -> bool {
         while self.commits.is_pending() {
             if self.waited >= FOLLOWER_WAIT_MAX {
                 self.waited = Duration::ZERO;
@@ -89,9 +89,9 @@ mod tests {
         let commits = Commits::default();
         let mut turns = Turns::new(commits.clone());
         let mut pending = Some(commits.pending());
-        assert!(!Turns::new(Commits::default()).give_way(|_| panic!("the control: nothing is pending")));
+        assert!(!Turns::new(Commits::default()).wait_for_commits(|_| panic!("the control: nothing is pending")));
         let mut slept = 0;
-        let is_owed = turns.give_way(|slice| {
+        let is_owed = turns.wait_for_commits(|slice| {
             assert_eq!(slice, FOLLOWER_SLICE);
             slept += 1;
             if slept == 3 {
@@ -111,7 +111,7 @@ mod tests {
             loop {
                 let mut pending = Some(commits.pending());
                 let mut left = pending_slices;
-                let is_owed = turns.give_way(|_| {
+                let is_owed = turns.wait_for_commits(|_| {
                     slept += 1;
                     left -= 1;
                     if left == 0 {
@@ -127,23 +127,23 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_counts_until_it_is_dropped_and_a_burst_is_not_interrupted() {
+    fn a_pending_item_counts_until_it_is_dropped_and_a_burst_is_not_interrupted() {
         let commits = Commits::default();
         let (first, second) = (commits.pending(), commits.clone().pending());
         drop(first);
         assert!(commits.is_pending());
         let mut turns = Turns::new(commits.clone());
-        turns.next();
+        turns.wait();
         let burst = turns.burst_until;
         assert!(burst.is_some(), "it has waited long enough");
-        turns.next();
+        turns.wait();
         assert!(turns.burst_until == burst && turns.waited.is_zero(), "the burst goes on");
         turns.burst_until = Instant::now().checked_sub(FOLLOWER_SLICE);
-        turns.next();
+        turns.wait();
         assert!(turns.burst_until > burst, "and waits again after it");
         drop(second);
         turns.burst_until = None;
-        turns.next();
+        turns.wait();
         assert!(!commits.is_pending() && turns.burst_until.is_none(), "nobody is there to give way to");
     }
 }

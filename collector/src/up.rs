@@ -53,7 +53,7 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
             return Err(error.into());
         }
     };
-    say(&welcome(settings, mqtt, collector.http));
+    print(&welcome(settings, mqtt, collector.http));
     let mut failed = None;
     let ended = tokio::select! {
         () = terminated => None,
@@ -64,7 +64,7 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
             None
         }
     };
-    say("stopping; the next start continues from here\n");
+    print("stopping; the next start continues from here\n");
     agent.stop("up was stopped").await;
     collector.stop_after(ended).await?;
     failed.map_or(Ok(()), |reason| Err(afferent_agent::run::RunError::Died(reason).into()))
@@ -84,7 +84,7 @@ fn socket(data: &Path) -> PathBuf {
 }
 
 /// Prints a line; an error is ignored: without a terminal it runs and ends all the same.
-fn say(text: &str) {
+fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_most_is_chosen() {
+    fn the_most_wanted_media_type_is_chosen() {
         for (accept, expected) in [
             ("", "lines"),
             (" , ", "lines"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_fits_the_refusal_has_what_is_offered() {
+    fn a_refusal_lists_the_media_types_that_are_offered() {
         for accept in [
             "text/html",
             "text/*",
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_chosen_has_the_largest_weight_and_none_that_is_refused(
+        fn the_chosen_media_type_has_the_largest_weight_and_is_not_refused(
             weights in prop::collection::vec(prop::option::of(0..=1000_u16), RANGES.len()),
             order in Just([0, 1, 2, 3, 4]).prop_shuffle(),
             blanks in "[ \t]{0,2}",

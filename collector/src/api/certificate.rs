@@ -108,7 +108,7 @@ pub(super) async fn certificate(
     let means = CheckMaterial { trust, ..CheckMaterial::default() };
     let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
     let held = api.held_by(asked.partition, None)?.clone();
-    let log = held.reader.another();
+    let log = held.reader.clone_reader();
     let made = move |cancel: &Cancel| match by_extracts(&*log, &about, span, own, &means) {
         Some(certificate) => certificate.map_err(Problem::from),
         None => by_entries(&log, evidence, cancel),
@@ -146,7 +146,7 @@ fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence, cancel: &Cancel) -
 
 /// Which names belong together stands behind what they had sent; and where the beginning is not kept, so do keys.
 fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) -> Result<(), Problem> {
-    let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
+    let sources = log.collector_name().iter().map(|own| NameHash::source(own.as_str())).collect();
     let wanted = Wanted { kinds: Kinds::of_type(Kind::LifeCycle.type_name()), sources, ..Wanted::default() };
     let walked = Walk::over(&**log, log.kept()).wanting(&wanted).run(&mut Vec::new(), &mut |part| {
         if let WalkItem::Entry(entry) = part {

@@ -61,7 +61,7 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let query = query.part()?;
     let format = accept::choose(&headers, &FORMATS)?;
-    let log = api.held_by(query.partition, query.start())?.reader.another();
+    let log = api.held_by(query.partition, query.start())?.reader.clone_reader();
     let part = blocking({
         let (log, query) = (Arc::clone(&log), query.clone());
         move || ScanRange::find(&*log, &query)

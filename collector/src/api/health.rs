@@ -29,7 +29,7 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
             let shortages = api.state.models.shortages();
             let now = clock::wall();
             lines.extend(words(&shortages, now).map(|words| ("not-shown", words)));
-            well(&lines).into_response()
+            healthy_text(&lines).into_response()
         }
         Err(why) => {
             let remedy = "see the collector's log; agents keep their events and send them later";
@@ -38,7 +38,7 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
     }
 }
 
-fn well(warnings: &BTreeMap<&'static str, String>) -> String {
+fn healthy_text(warnings: &BTreeMap<&'static str, String>) -> String {
     let lines = warnings.iter().map(|(kind, text)| format!("{kind}: {text}\n"));
     std::iter::once(if warnings.is_empty() { "ok\n" } else { "degraded\n" }.to_owned()).chain(lines).collect()
 }

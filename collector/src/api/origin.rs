@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_form_can_send_is_no_body_that_is_taken() {
+    fn bodies_that_a_form_can_send_are_refused() {
         let host = ("host", "127.0.0.1:8080");
         let post = |kind: &str| status("POST", &[host, ("content-length", "7"), ("content-type", kind)]);
         for kind in ["text/plain", "Text/Plain;charset=utf-8", "multipart/form-data; boundary=x", "", PLAIN[1]] {

@@ -71,7 +71,7 @@ impl Pages {
             return self.rendered().await;
         }
         let bytes = page.of(first, reading.filter(), room);
-        reading.go_on_at(page.next);
+        reading.continue_at(page.next);
         // Durable, and yet not readable: to wait as at the end avoids a busy loop.
         let is_at_end = page.next == first || page.next >= self.log.kept().end;
         Ok((bytes, if is_at_end { Page::AtEnd } else { Page::More }))

@@ -62,7 +62,7 @@ pub(super) async fn publish(
     let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == BodyKind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.held().sources.all();
-    let (own, partition) = (api.held().reader.own(), api.held().reader.partition().get());
+    let (own, partition) = (api.held().reader.collector_name(), api.held().reader.partition().get());
     // A name that has delivered nothing is anybody's: it takes no maker's name away.
     let agents = names.iter().filter(|view| !view.is_new).map(|view| view.source).chain(own);
     let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();
@@ -78,7 +78,7 @@ pub(super) async fn publish(
     let _share = body.into_share();
     super::amend::check(&api, amended).await?;
     let named: Vec<(String, String)> = events.iter().map(|event| (event.source.clone(), event.id.clone())).collect();
-    let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
+    let places = if events.is_empty() { Vec::new() } else { append_events(&api, events).await? };
     let told = |((source, id), place): ((String, String), PostedAt)| {
         let PostedAt { offset, duplicate } = place;
         PublishedEvent { source, id, partition, offset: offset.to_string(), duplicate }
@@ -192,7 +192,7 @@ fn of_refusal(at: usize, refusal: &EventRefusal) -> Problem {
 }
 
 /// Has the writer append them, and waits until they are on disk.
-async fn place(api: &Api, events: Vec<NewEvent>) -> Result<Vec<PostedAt>, Problem> {
+async fn append_events(api: &Api, events: Vec<NewEvent>) -> Result<Vec<PostedAt>, Problem> {
     let remedy = "send the same events again later: events that are on disk by then are answered as duplicates";
     let post = async move |intake: Intake| intake.post(events).await;
     super::written::written(api, post, remedy).await?.map_err(|refusal| match refusal {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_one_in_binary_mode_is_told() {
+    fn faults_of_an_event_in_binary_mode_are_reported() {
         for (more, body, why) in [
             (&[("ce-id", "8")][..], &b""[..], "occurs twice"),
             (&[("ce-note", "%FF")], b"", "not a percent-encoded text"),

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_no_share_left_is_refused_with_a_reason_and_health_is_answered_all_the_same() {
+    async fn a_client_without_a_share_left_is_refused_with_a_reason_and_health_is_still_answered() {
         let served = Served::new().await;
         let mut asked = Vec::new();
         for _ in 0..OF_ONE {

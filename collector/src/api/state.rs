@@ -64,6 +64,6 @@ impl Api {
 
     /// A reader with its own place in the log.
     pub(super) fn log(&self) -> Arc<dyn ReadLog> {
-        self.held().reader.another()
+        self.held().reader.clone_reader()
     }
 }

@@ -102,7 +102,7 @@ pub(super) async fn stream(
     let start = last_event(&headers)?.or(asked.from).unwrap_or(Start::End);
     let begins = start.to_come(now());
     let held = api.held_by(asked.partition, Some(start))?.clone();
-    let place = Beginning { start, filter, log: held.reader.another(), api: api.clone(), client };
+    let place = Beginning { start, filter, log: held.reader.clone_reader(), api: api.clone(), client };
     let follower = StreamFollower {
         pages: place.pages().await?,
         begins: begins.map(|begins| (begins, place)),

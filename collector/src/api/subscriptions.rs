@@ -177,7 +177,7 @@ pub(super) async fn create(
         new.from.as_deref().unwrap_or("first").parse().map_err(|error| Problem::of_place_text("from", &error))?;
     let maker = Creator { by: client.address(), at: now() };
     let created = blocking({
-        let log = api.held_by(new.partition.map(Partition::new), Some(start))?.reader.another();
+        let log = api.held_by(new.partition.map(Partition::new), Some(start))?.reader.clone_reader();
         let subscriptions = Arc::clone(&api.state.subscriptions);
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
@@ -283,7 +283,7 @@ pub(super) async fn fetch(
             None
         };
         let (body, cursor) = match &portion {
-            Some(portion) => read(&api, &client, held.reader.another(), portion, limit).await?,
+            Some(portion) => read(&api, &client, held.reader.clone_reader(), portion, limit).await?,
             None => (Bytes::new(), None),
         };
         let left = until.saturating_duration_since(Instant::now());
@@ -317,7 +317,7 @@ async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
     if begins > now() {
         return Ok(false);
     }
-    let (log, subscriptions) = (read_by(api, name)?.reader.another(), Arc::clone(&api.state.subscriptions));
+    let (log, subscriptions) = (read_by(api, name)?.reader.clone_reader(), Arc::clone(&api.state.subscriptions));
     let begun = move || {
         let at = Start::Time(begins).resolve(&*log).map_err(Problem::from)?;
         subscriptions.begin(name, log.terms().place(at)).map_err(Problem::from)
@@ -368,7 +368,7 @@ pub(super) async fn commit(
         let remedy = "send the header afferent-cursor of a fetch unchanged";
         Problem::new(StatusCode::BAD_REQUEST, "`cursor` is not the cursor of a fetch", remedy)
     })?;
-    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), read_by(&api, name)?.reader.another());
+    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), read_by(&api, name)?.reader.clone_reader());
     blocking(move || subscriptions.commit(name, cursor, &log.terms(), log.kept().end)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -385,7 +385,7 @@ pub(super) async fn reset(
     let name = name_of(&name)?;
     let given: Reset = json(body).await?;
     let start: Start = given.to.parse().map_err(|error| Problem::of_place_text("to", &error))?;
-    let (log, subscriptions) = (read_by(&api, name)?.reader.another(), Arc::clone(&api.state.subscriptions));
+    let (log, subscriptions) = (read_by(&api, name)?.reader.clone_reader(), Arc::clone(&api.state.subscriptions));
     let moved = move || {
         let to = start.resolve(&*log).map_err(|error| Problem::of_place("to", error))?;
         subscriptions.reset(name, log.terms().place(to), start.to_come(now())).map_err(Problem::from)

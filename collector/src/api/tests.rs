@@ -459,8 +459,8 @@ fn put_back() -> (MemoryLog, MemoryLog) {
     after.append("press-90", &[sample("88-C/a", 7), sample("88-C/a", 8), sample("88-C/a", 9)], 3_000_000);
     let terms = |log: &mut MemoryLog, second: Option<(u64, u64)>| {
         log.terms.named([7; 16]);
-        log.terms.begun(1, Offset::new(10));
-        second.into_iter().for_each(|(term, first)| log.terms.begun(term, Offset::new(first)));
+        log.terms.add_term(1, Offset::new(10));
+        second.into_iter().for_each(|(term, first)| log.terms.add_term(term, Offset::new(first)));
     };
     terms(&mut before, None);
     terms(&mut after, Some((2, 13)));

@@ -10,7 +10,7 @@ use rumqttc::v5::{AsyncClient, Event};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{BrokerSettings, options, told};
+use super::{BrokerSettings, connection_error_text, options};
 use crate::limits::BROKER_HANDSHAKE_S_MAX;
 
 /// Time limit of each hop.
@@ -52,7 +52,7 @@ async fn join(settings: &BrokerSettings, say: &mut impl FnMut(&str)) -> Result<(
     loop {
         let event =
             timeout(HOP_TIME, events.poll()).await.map_err(|_| "MQTT: the broker does not answer".to_owned())?;
-        match event.map_err(|error| format!("{}: {}", settings.url, told(&error)))? {
+        match event.map_err(|error| format!("{}: {}", settings.url, connection_error_text(&error)))? {
             Event::Incoming(Packet::ConnAck(_)) => {
                 let tls = if settings.url.tls { ", by TLS" } else { "" };
                 say(&format!("MQTT: the broker admits this collector{tls}"));

@@ -182,26 +182,26 @@ impl Evidence {
             return;
         }
         let doubts = self.proof.doubts(batch);
-        self.doubted(Offset::new(head.ordinal), header, &doubts);
+        self.record_doubts(Offset::new(head.ordinal), header, &doubts);
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         self.rings.has(header, chain);
-        self.came(header.source, lane, &ReceivedBatch::of(head, header, chain));
+        self.record_batch(header.source, lane, &ReceivedBatch::of(head, header, chain));
         if doubts.is_empty() {
             self.learn(head, batch);
         }
     }
 
     /// Records a batch of a source.
-    pub(super) fn came(&mut self, source: SourceId, lane: Lane, came: &ReceivedBatch) {
+    pub(super) fn record_batch(&mut self, source: SourceId, lane: Lane, came: &ReceivedBatch) {
         let is_begun = self.first.unwrap_or_default() > Offset::ZERO;
         let source = self.sources.entry(source).or_default();
         source.clocked(came.wall);
         if source.lane(lane.stream, lane.epoch).batch(came, &self.span, is_begun) {
-            source.came();
+            source.record_batch();
         }
     }
 
-    fn doubted(&mut self, offset: Offset, header: &afferent_protocol::batch::Header, doubts: &[Doubt]) {
+    fn record_doubts(&mut self, offset: Offset, header: &afferent_protocol::batch::Header, doubts: &[Doubt]) {
         for doubt in doubts {
             let (source, stream, epoch, first) = (header.source, header.stream, header.epoch, header.first);
             let text = format!("offset {offset}, {source} {stream} {epoch}, sequence {first}: {doubt}");
@@ -260,7 +260,7 @@ impl Evidence {
         let mut decoder = std::mem::take(&mut self.decoder);
         if looks_for_speaker
             && let About::Machine(machine) = &self.about
-            && speaks(batch, machine, &mut decoder)
+            && is_about(batch, machine, &mut decoder)
         {
             self.speakers.insert(source);
         }
@@ -275,7 +275,7 @@ impl Evidence {
 }
 
 /// Whether a batch has events about a machine.
-pub(super) fn speaks(batch: &Batch<'_>, machine: &str, decoder: &mut Decoder) -> bool {
+pub(super) fn is_about(batch: &Batch<'_>, machine: &str, decoder: &mut Decoder) -> bool {
     let is_of = |subject: &Subject<'_>| subject.as_str().split('/').next() == Some(machine);
     decoder.open(batch).subjects().is_some_and(|subjects| subjects.iter().any(is_of))
 }

@@ -15,7 +15,7 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
 
-use super::evidence::speaks;
+use super::evidence::is_about;
 use super::lanes::{LaneBound, ReceivedBatch};
 use super::source::HeartbeatEnds;
 use super::{About, Certificate, CertificateError, CheckMaterial, Evidence, Span};
@@ -69,7 +69,7 @@ pub(super) fn certificate(
 /// The sources that send events about a machine, by the extracts; `None` when an extract does not list them.
 fn speakers(log: &dyn Extracts, machine: &str) -> Option<BTreeSet<SourceId>> {
     let mut speakers = BTreeSet::new();
-    for (source, speaks) in log.all().iter().flat_map(|extract| extract.directory.speaks(machine)) {
+    for (source, speaks) in log.all().iter().flat_map(|extract| extract.directory.sources_about(machine)) {
         if speaks? {
             speakers.insert(source);
         }
@@ -172,7 +172,7 @@ impl ExtractWalk {
             if header.is_emptied() {
                 return None;
             }
-            if speaks(batch, machine, &mut self.decoder) {
+            if is_about(batch, machine, &mut self.decoder) {
                 self.others.insert(header.source);
             }
         }
@@ -225,10 +225,10 @@ impl ExtractWalk {
         } else {
             let place = (source, lane);
             let is_late = evidence.proof.is_late(&place, row.range());
-            if is_late || evidence.proof.place_in(place, row.range(), chain, row.previous).is_some() {
+            if is_late || evidence.proof.check_position_in(place, row.range(), chain, row.previous).is_some() {
                 return None;
             }
-            evidence.came(source, lane, &came);
+            evidence.record_batch(source, lane, &came);
         }
         match &row.what {
             RowFacts::Beat(beat) => {
@@ -237,7 +237,7 @@ impl ExtractWalk {
                 let ends = ends.map(|&(stream, epoch, end, check)| LaneEnd { stream, epoch, end, check });
                 let statement = HeartbeatEnds { clock, offset: row.offset_of(beat.at), ends: ends.collect() };
                 let span = evidence.span;
-                evidence.sources.entry(source).or_default().stated(statement, &span);
+                evidence.sources.entry(source).or_default().record_heartbeat(statement, &span);
             }
             RowFacts::Attested { attestation, .. } if source == self.own => {
                 let claim = Attestation::read(attestation)?;
@@ -265,11 +265,11 @@ impl ExtractWalk {
             let last = batches.len().checked_sub(1)?;
             if !names.contains(source) {
                 // The collector's own: the last one binds those before it.
-                self.is_there(log, source, *lane, batches, last)?;
+                self.is_in_log(log, source, *lane, batches, last)?;
                 continue;
             }
             for at in self.bearing(source, *lane, batches) {
-                self.is_there(log, source, *lane, batches, at)?;
+                self.is_in_log(log, source, *lane, batches, at)?;
             }
         }
         Some(())
@@ -301,7 +301,7 @@ impl ExtractWalk {
     }
 
     /// Whether a batch is in the log as its row has it, signed, and behind its predecessor.
-    fn is_there(
+    fn is_in_log(
         &self,
         log: &dyn Extracts,
         source: &SourceId,

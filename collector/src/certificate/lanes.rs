@@ -140,7 +140,7 @@ pub(super) struct LaneEvidence {
 struct UndatedRanges {
     all: RangeSet,
     /// The batches that the span takes in by their own times.
-    told: RangeSet,
+    dated: RangeSet,
     holes: RangeSet,
 }
 
@@ -167,11 +167,11 @@ impl LaneEvidence {
         if is_emptied {
             self.pending.all.insert_or_join(range);
             if came.meets(span) {
-                self.pending.told.insert_or_join(range);
+                self.pending.dated.insert_or_join(range);
             }
         } else {
             self.reached = self.reached.max(Some(came.wall.max(came.time_last)));
-            self.settle(span);
+            self.judge_pending(span);
         }
         if is_in_span {
             self.present.insert_or_leave(range);
@@ -184,8 +184,8 @@ impl LaneEvidence {
 
     /// Judges the emptied batches before the last batch that has its records: events accepted before it can have
     /// happened in the span unless every time up to it is before the span.
-    fn settle(&mut self, span: &Span) {
-        let UndatedRanges { all, told, holes } = std::mem::take(&mut self.pending);
+    fn judge_pending(&mut self, span: &Span) {
+        let UndatedRanges { all, dated: told, holes } = std::mem::take(&mut self.pending);
         if self.reached.is_none_or(|reached| reached >= span.from) {
             let removed = if told.is_empty() { all } else { told };
             removed.iter().for_each(|range| self.removed.insert_or_join(range));
@@ -195,7 +195,7 @@ impl LaneEvidence {
 
     /// Ends the pass: behind the last batch no time shows that the rest is before the span.
     pub fn finish(&mut self) {
-        let UndatedRanges { all, told, holes } = std::mem::take(&mut self.pending);
+        let UndatedRanges { all, dated: told, holes } = std::mem::take(&mut self.pending);
         let removed = if told.is_empty() { all } else { told };
         removed.iter().for_each(|range| self.removed.insert_or_join(range));
         holes.iter().for_each(|range| self.holes.insert_or_join(range));

@@ -47,7 +47,7 @@ impl Evidence {
                 let declared = Declared { range, reason: loss.reason, time, offset };
                 if loss.reason == LossReason::VanishedAtLeast {
                     let (stream, epoch) = (loss.stream, loss.epoch);
-                    source.forgot(
+                    source.record_unknown(
                         declared.time,
                         format!("{stream} {epoch} may have lost more than sequences {} up to {}", loss.first, loss.end),
                     );
@@ -58,7 +58,7 @@ impl Evidence {
                 // A clock that is ahead does not vouch for events that had not happened when the collector took the
                 // batch; an event that was sealed again keeps its age.
                 let clock = header.clock.wall.min(head.stamp).min(time);
-                source.stated(HeartbeatEnds { clock, offset, ends: lanes.iter().collect() }, &span);
+                source.record_heartbeat(HeartbeatEnds { clock, offset, ends: lanes.iter().collect() }, &span);
             }
             Body::LifeCycle(LifeCycle::Resealed { stream, epoch, first, reason }) if sequence == Sequence::ZERO => {
                 let lane = Lane { stream: header.stream, epoch: header.epoch };
@@ -66,7 +66,10 @@ impl Evidence {
                 source.resealed(Lane { stream, epoch }, continued, header.clock.wall.max(time));
             }
             Body::LifeCycle(LifeCycle::RingReplaced { message }) => {
-                source.forgot(header.clock.wall.max(time), format!("its ring log was lost or replaced ({message})"));
+                source.record_unknown(
+                    header.clock.wall.max(time),
+                    format!("its ring log was lost or replaced ({message})"),
+                );
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! The completeness certificate: which events of a source or a machine are in the log for a span of time, verified.
 //!
-//! - [`prove`]: by the extracts of a log if they give an answer (`extracts`), else by one pass over all of it, in order
+//! - [`certify()`]: by the extracts of a log if they give an answer (`extracts`), else by one pass over all of it, in
+//!   order
 //! - [`Evidence`]: reads every batch; checks signature, chain and order, and the bounds of attestations and witnesses
 //! - `learned`: evidence from single events
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
@@ -19,12 +20,12 @@
 //! Event times are those of the sources' clocks. A span takes in every batch that has an event in it.
 
 mod about;
+mod certify;
 mod checks;
 mod evidence;
 mod extracts;
 mod lanes;
 mod learned;
-mod prove;
 mod rings;
 mod source;
 mod spoken;
@@ -49,9 +50,9 @@ use crate::log::{Bound, KeyOrigin, ReadLog};
 use crate::sources::{RangeView, SourceView};
 use crate::whole;
 pub use about::About;
+pub use certify::{ProveError, certify, certify_whole_log};
 pub use evidence::{CheckMaterial, Evidence};
 use extracts::CertificateRequest;
-pub use prove::{ProveError, prove, whole};
 pub use rings::{RingError, Rings};
 
 /// A span of event time, its end exclusive.

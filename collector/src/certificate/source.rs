@@ -68,7 +68,7 @@ impl SourceEvidence {
     }
 
     /// Records a heartbeat.
-    pub fn stated(&mut self, statement: HeartbeatEnds, span: &Span) {
+    pub fn record_heartbeat(&mut self, statement: HeartbeatEnds, span: &Span) {
         let mut is_full = false;
         for named in &statement.ends {
             let checks = &mut self.lane(named.stream, named.epoch).checks;
@@ -111,7 +111,7 @@ impl SourceEvidence {
     }
 
     /// Records that a batch of the span has come: the bounding statement must come behind it.
-    pub fn came(&mut self) {
+    pub fn record_batch(&mut self) {
         self.overtaken = self.first_after.take().or(self.overtaken.take());
     }
 
@@ -174,7 +174,7 @@ impl SourceEvidence {
     }
 
     /// Records that events which it had accepted and not sent before `until` are unknown.
-    pub fn forgot(&mut self, until: Timestamp, why: String) {
+    pub fn record_unknown(&mut self, until: Timestamp, why: String) {
         let until = self.clocked(until);
         let from = self.known_so_far();
         let is_full = self.unknown.len() >= CERTIFICATE_STATEMENTS_MAX;
@@ -195,7 +195,7 @@ impl SourceEvidence {
             ResealReason::OtherKey => self.replaced = None,
             ResealReason::Diverged => {
                 let first = continued.first;
-                self.forgot(clock, format!(
+                self.record_unknown(clock, format!(
                     "its ring log was restored from a copy, or two machines use it: {} {} parted at {first}, and what \
                      the other history accepted after that is unknown",
                     old.stream, old.epoch

@@ -48,6 +48,6 @@ pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: CheckMaterial) -> Res
     if begin > trimmed_until {
         report.holes.insert(0, LostOffsets { first: trimmed_until, end: begin });
     }
-    report.uncounted = inspect::uncounted(disk, &report)?;
+    report.uncounted = inspect::uncounted_entries(disk, &report)?;
     Ok(Verified { report, findings })
 }

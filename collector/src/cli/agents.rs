@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lags_are_told_in_the_unit_that_fits() {
+    fn lags_are_written_in_the_unit_that_fits() {
         for (seconds, told) in [(0.0123, "12 ms"), (-3.0, "-3.0 s"), (600.0, "10 min"), (86_400.0, "24.0 h")] {
             assert_eq!(lag(Some(seconds)), told);
         }

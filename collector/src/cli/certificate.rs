@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use afferent_collector::certificate::{About, Span, Verdict, prove, text};
+use afferent_collector::certificate::{About, Span, Verdict, certify, text};
 use afferent_protocol::ids::{SourceId, Timestamp};
 use anyhow::Context;
 
@@ -52,8 +52,8 @@ pub struct Certify {
 /// Does it. What keeps a certificate from being made is no certificate: it exits as a wrong command line does.
 pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
     let made = match &args.http {
-        Some(http) => told(args, http),
-        None => proved(args),
+        Some(http) => from_collector(args, http),
+        None => from_files(args),
     };
     let (text, verdict) = match made {
         Ok(made) => made,
@@ -69,8 +69,8 @@ pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
 /// The exit code of a command line that leads to no certificate.
 const NONE_MADE: u8 = 2;
 
-/// By the collector.
-fn told(args: &Certify, http: &str) -> anyhow::Result<(String, Verdict)> {
+/// Requests the certificate from a running collector.
+fn from_collector(args: &Certify, http: &str) -> anyhow::Result<(String, Verdict)> {
     let given = !args.means.witnesses.is_empty() || !args.means.rings.is_empty();
     anyhow::ensure!(!given, "--witness and --ring are compared with the log's files: give --data instead of --http");
     let about = match (&args.source, &args.machine) {
@@ -92,8 +92,8 @@ fn told(args: &Certify, http: &str) -> anyhow::Result<(String, Verdict)> {
     Ok((serde_json::to_string_pretty(&json)? + "\n", verdict))
 }
 
-/// From the files.
-fn proved(args: &Certify) -> anyhow::Result<(String, Verdict)> {
+/// Makes the certificate from the log's files.
+fn from_files(args: &Certify) -> anyhow::Result<(String, Verdict)> {
     let about = match (&args.source, &args.machine) {
         (Some(source), _) => About::Source(*source),
         (None, machine) => About::Machine(machine.clone().unwrap_or_default()),
@@ -106,7 +106,7 @@ fn proved(args: &Certify) -> anyhow::Result<(String, Verdict)> {
     let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
         format!("there is no log at {}; give the collector's data directory with --data", directory.display())
     })?;
-    let certificate = prove(&disk, &about, span, args.name, &means);
+    let certificate = certify(&disk, &about, span, args.name, &means);
     progress.clear();
     let certificate = certificate?;
     let text = match args.output {

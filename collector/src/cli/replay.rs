@@ -97,7 +97,7 @@ impl ReplayPace {
     /// How long to wait, at `now`, before this event is written.
     fn pause(&mut self, json: &str, now: Instant) -> Duration {
         let Speed::Times(times) = self.speed else { return Duration::ZERO };
-        let Some(came) = came(json) else { return Duration::ZERO };
+        let Some(came) = ingest_time(json) else { return Duration::ZERO };
         let (first, begun) = *self.begun.get_or_insert((came, now));
         // Before the first one: a clock that was set back.
         let after = Duration::try_from(came.duration_since(first)).unwrap_or_default();
@@ -111,7 +111,7 @@ impl ReplayPace {
     }
 }
 
-fn came(json: &str) -> Option<jiff::Timestamp> {
+fn ingest_time(json: &str) -> Option<jiff::Timestamp> {
     let event: serde_json::Value = serde_json::from_str(json).ok()?;
     event["ingesttime"].as_str()?.parse().ok()
 }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_writing_took_is_no_pause_as_well() {
+    fn time_spent_writing_is_not_added_to_the_pause() {
         let mut pace = ReplayPace { speed: Speed::Times(10.0), begun: None };
         let begun = Instant::now();
         let mut pause = |json: &str, after_s| pace.pause(json, begun + Duration::from_secs(after_s));

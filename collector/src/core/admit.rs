@@ -170,7 +170,7 @@ impl<L: UnifiedLog> Core<L> {
         let source = self.sources.get_or_add(agent).expect("it is known");
         source.heard(header, clock.wall, clock_offset_us);
         source.clock_heard(&header.clock, clock);
-        self.sources.has_come(&agent);
+        self.sources.mark_arrived(&agent);
         self.acks.insert((agent, lane));
     }
 

@@ -58,7 +58,7 @@ impl Attester {
             recent: recent.into_iter().map(|entered| Recent { entered, is_attestation: false }).collect(),
             newest: bytes,
         };
-        attester.settle(monotonic_us);
+        attester.mark_committed(monotonic_us);
         attester
     }
 
@@ -82,8 +82,8 @@ impl Attester {
         self.newest = Some(*bytes);
     }
 
-    /// All that was appended is on disk.
-    pub fn settle(&mut self, monotonic_us: u64) {
+    /// Marks everything appended as durable: the next attestation binds it.
+    pub fn mark_committed(&mut self, monotonic_us: u64) {
         for Recent { entered, is_attestation } in self.recent.drain(..) {
             entered.push_to(&mut self.running);
             (self.end, self.stamp) = (entered.end(), entered.stamp);

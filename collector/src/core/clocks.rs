@@ -53,7 +53,7 @@ impl Clocks {
 
     /// Takes the clocks of a source from a proved hello that came now. The collector first received its nonce `age_us`
     /// ago, if that is known.
-    pub fn proved(&mut self, source: SourceId, said: &ClockReading, now: &ClockReading, age_us: Option<u64>) {
+    pub fn measure(&mut self, source: SourceId, said: &ClockReading, now: &ClockReading, age_us: Option<u64>) {
         let Some(ahead_us) = ahead_us(said, now) else { return };
         let age_us =
             age_us.map_or(HELLO_AGE_MAX_US, |age| i64::try_from(age).unwrap_or(i64::MAX).min(HELLO_AGE_MAX_US));
@@ -112,7 +112,7 @@ mod tests {
 
     fn measured(said_at: i64, off_us: i64) -> Clocks {
         let mut clocks = Clocks::default();
-        clocks.proved(SOURCE, &reading(said_at, 500, off_us, 1), &at(said_at), Some(0));
+        clocks.measure(SOURCE, &reading(said_at, 500, off_us, 1), &at(said_at), Some(0));
         clocks
     }
 
@@ -143,21 +143,21 @@ mod tests {
         let other = SourceId::literal("b");
         assert_eq!(clocks.offset_us(&other, &reading(1100, 500, 0, 1), &at(1100)), None, "another source");
         let nameless = ClockReading { boot: [0; 16], ..reading(1100, 500, 0, 1) };
-        clocks.proved(SOURCE, &nameless, &at(1100), Some(0));
+        clocks.measure(SOURCE, &nameless, &at(1100), Some(0));
         assert_eq!(clocks.offset_us(&SOURCE, &nameless, &at(1100)), None, "a boot without a name could be any");
         let senseless = ClockReading { monotonic_us: u64::MAX, ..reading(1100, 500, 0, 1) };
-        clocks.proved(SOURCE, &senseless, &at(1100), Some(0));
+        clocks.measure(SOURCE, &senseless, &at(1100), Some(0));
         assert_eq!(clocks.offset_us(&SOURCE, &senseless, &at(1100)), None);
     }
 
     #[test]
     fn a_hello_that_came_late_is_improved_by_the_batches_behind_it() {
         let mut clocks = Clocks::default();
-        clocks.proved(SOURCE, &reading(1000, 500, 0, 1), &at(1090), None);
+        clocks.measure(SOURCE, &reading(1000, 500, 0, 1), &at(1090), None);
         assert_eq!(clocks.offset_us(&SOURCE, &reading(1000, 500, 0, 1), &at(1090)), Some(90 * SECOND));
         assert_eq!(clocks.offset_us(&SOURCE, &reading(1091, 500, 0, 1), &at(1091)), Some(0));
         assert_eq!(clocks.offset_us(&SOURCE, &reading(1000, 500, 0, 1), &at(1092)), Some(0));
-        clocks.proved(SOURCE, &reading(1095, 500, 0, 1), &at(1150), Some(60_000_000));
+        clocks.measure(SOURCE, &reading(1095, 500, 0, 1), &at(1150), Some(60_000_000));
         assert_eq!(clocks.offset_us(&SOURCE, &reading(1120, 500, 0, 1), &at(1151)), Some(0), "a worse one is no news");
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn a_clock_that_stood_still_is_measured_again() {
         let mut clocks = measured(1000, 0);
         // An hour passes that the machine's monotonic clock does not see.
-        clocks.proved(SOURCE, &reading(5000, 4100, 0, 1), &at(5000), Some(1_000_000));
+        clocks.measure(SOURCE, &reading(5000, 4100, 0, 1), &at(5000), Some(1_000_000));
         assert_eq!(clocks.offset_us(&SOURCE, &reading(5001, 4100, 0, 1), &at(5001)), Some(0));
     }
 
@@ -194,7 +194,7 @@ mod tests {
     fn the_newest_boots_of_a_source_are_kept() {
         let mut clocks = Clocks::default();
         for boot in 1..=100 {
-            clocks.proved(SOURCE, &reading(1000, 500, 0, boot), &at(1000), Some(0));
+            clocks.measure(SOURCE, &reading(1000, 500, 0, boot), &at(1000), Some(0));
         }
         assert_eq!(clocks.sources[&SOURCE].len(), BOOTS_MEASURED_MAX);
         assert_eq!(clocks.offset_us(&SOURCE, &reading(1000, 500, 0, 100), &at(1000)), Some(0));

@@ -23,36 +23,36 @@ impl<L: UnifiedLog> Core<L> {
             let is_proved = self.has_proved(&agent, nonce);
             answers.extend(self.answer_over(agent, nonce, again, is_proved, clock));
         }
-        self.tell_gaps(clock);
+        self.queue_gaps(clock);
         Ok(answers)
     }
 
     /// Queues an event for every gap that will not be declared any more, for the next commit.
-    fn tell_gaps(&mut self, clock: &ClockReading) {
+    fn queue_gaps(&mut self, clock: &ClockReading) {
         if self.gaps.is_empty() {
             return;
         }
-        for (source, lane) in self.gaps.over(&self.sources) {
+        for (source, lane) in self.gaps.take_ended(&self.sources) {
             let Some(record) = self.sources.lane_to_judge(source, lane) else { continue };
-            let untold = record.untold();
+            let untold = record.unreported_gaps();
             for range in untold.iter() {
-                record.tell(range);
-                self.own.tell_now(Notice::Gap { source, lane, range }, clock);
+                record.report_gap(range);
+                self.own.queue_always(Notice::Gap { source, lane, range }, clock);
             }
         }
     }
 
     pub(super) fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
         assert!(!self.is_lost, "after a commit of unknown outcome the log is reopened");
-        self.tell_damage(clock);
+        self.report_damage(clock);
         self.own.attest_due(&self.place(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
         match self.log.commit() {
             Ok(_) => {
-                self.sources.settle();
-                self.names.settle();
+                self.sources.mark_committed();
+                self.names.mark_committed();
                 self.pieces.committed();
-                self.own.settle(clock);
+                self.own.mark_committed(clock);
                 let posted: Vec<_> = std::mem::take(&mut self.posted).into_iter().collect();
                 self.posted_ids.keep(&posted, self.log.durable_end());
                 Ok(())
@@ -65,7 +65,7 @@ impl<L: UnifiedLog> Core<L> {
                 self.posted.clear();
                 self.acks.clear();
                 self.hellos.clear();
-                self.own.tell(Notice::DiskTrouble { message: error.to_string() }, clock);
+                self.own.queue(Notice::DiskTrouble { message: error.to_string() }, clock);
                 Err(error)
             }
         }

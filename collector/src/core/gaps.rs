@@ -73,8 +73,8 @@ impl Gaps {
         self.open.is_empty()
     }
 
-    /// Lanes with a gap that will not be declared any more.
-    pub fn over(&mut self, sources: &Sources) -> Vec<(SourceId, Lane)> {
+    /// Removes and returns the lanes with a gap that will not be declared any more.
+    pub fn take_ended(&mut self, sources: &Sources) -> Vec<(SourceId, Lane)> {
         let mut over = Vec::new();
         self.open.retain(|(agent, lane), waits_for| {
             let is_over = waits_for.is_over(agent, sources);
@@ -104,12 +104,12 @@ mod tests {
         let (mut gaps, sources) = (Gaps::default(), Sources::new(SourceId::literal("collector")));
         gaps.expect(AGENT, samples, waits_for);
         gaps.opened(AGENT, samples);
-        assert_eq!(gaps.over(&sources), [], "they may declare it");
+        assert_eq!(gaps.take_ended(&sources), [], "they may declare it");
         gaps.holds(SourceId::literal("other"), &[]);
         gaps.holds(AGENT, &[(critical, Sequence::new(12))]);
-        assert_eq!(gaps.over(&sources), [], "it still holds them");
+        assert_eq!(gaps.take_ended(&sources), [], "it still holds them");
         gaps.holds(AGENT, &[(lane(Stream::Critical, 3), Sequence::new(1))]);
-        assert_eq!(gaps.over(&sources), [(AGENT, samples)], "its disk is another one");
+        assert_eq!(gaps.take_ended(&sources), [(AGENT, samples)], "its disk is another one");
         assert!(gaps.is_empty());
     }
 }

@@ -57,7 +57,7 @@ impl<L: UnifiedLog> Core<L> {
         let runs = self.sessions.runs(&agent);
         let is_proved = self.challenges.is_answered(&agent, up.nonce, runs, clock.monotonic_us, up.answer);
         if is_proved {
-            self.proved(origin, up, &hello)?;
+            self.accept_proof(origin, up, &hello)?;
         } else {
             self.check_first_contact(origin)?;
             self.sessions.claimed(agent, up, connection);
@@ -127,20 +127,20 @@ impl<L: UnifiedLog> Core<L> {
         })
     }
 
-    /// A run of an agent has proved its key. The first key that is proved under a name is pinned to it.
-    fn proved(&mut self, origin: Origin<'_>, up: &Up, hello: &Hello) -> Result<(), Refusal> {
+    /// Accepts the proof of a key by a run of an agent. The first key that is proved under a name is pinned to it.
+    fn accept_proof(&mut self, origin: Origin<'_>, up: &Up, hello: &Hello) -> Result<(), Refusal> {
         let Origin { agent, connection, clock } = origin;
         if self.sources.key(&agent).is_none() {
-            self.meet(origin)?;
+            self.admit_new_name(origin)?;
             self.sources.pin(agent, up.key).ok_or_else(|| Refusal::too_many(&agent))?;
-            self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
+            self.own.queue_always(Notice::KeyPinned { source: agent, key: up.key }, clock);
         }
         if origin.is_vouched() {
             self.sources.vouched(agent);
         }
         let runs = self.sessions.runs(&agent);
         let heard_us = self.sessions.with(&agent, up.nonce).and_then(|session| session.heard_us);
-        let shown = self.sessions.proved(agent, up, hello.session, connection);
+        let shown = self.sessions.record_proof(agent, up, hello.session, connection);
         if let Some(session) = self.sessions.with(&agent, up.nonce) {
             session.heard_us = heard_us;
             session.lanes = hello.lanes.iter().map(|held| held.lane).collect();
@@ -158,17 +158,17 @@ impl<L: UnifiedLog> Core<L> {
         let aliases: Vec<SourceId> = up.former.iter().filter(is_new).copied().collect();
         if let Some(Clones { boots, addresses }) = shown.clones.filter(|_| !in_conflict) {
             tracing::error!(%agent, addresses, "two machines use one name with the same key");
-            self.say(Notice::Conflict { source: agent, boots, addresses }, clock);
+            self.record(Notice::Conflict { source: agent, boots, addresses }, clock);
         }
         for former in aliases {
-            self.say(Notice::Alias { source: agent, former }, clock);
+            self.record(Notice::Alias { source: agent, former }, clock);
         }
         if let Some(source) = self.sources.get_or_add(agent).filter(|_| shown.is_new) {
             source.other_key = None;
             source.linked(LinkState::Online, clock.wall);
             source.clock_heard(&up.clock, clock);
             let age_us = heard_us.map(|heard_us| clock.monotonic_us.saturating_sub(heard_us));
-            self.clocks.proved(agent, &up.clock, clock, age_us);
+            self.clocks.measure(agent, &up.clock, clock, age_us);
             self.sources.heard_of(agent);
         }
         Ok(())
@@ -198,7 +198,7 @@ impl<L: UnifiedLog> Core<L> {
         for held in &hello.lanes {
             let lane = held.lane;
             if *is_proved && let Some(record) = self.sources.lane_to_judge(agent, lane) {
-                record.held(held.end);
+                record.set_held_end(held.end);
                 self.again.extend(record.lost_of(held).map(|range| (agent, nonce, Control::Again { lane, range })));
                 if held.first > record.receiver.end() {
                     record.receiver.may_skip_to(held.first);

@@ -192,7 +192,7 @@ impl<L: UnifiedLog> Core<L> {
         let (mut log, mut sources) = (log, sources);
         let opened_at = sources.last_stamp();
         let mut troubles = Troubles::default();
-        Self::tell_holes(recovery, &mut troubles);
+        Self::report_holes(recovery, &mut troubles);
         let challenges = Challenges::new(own.challenge);
         let endorsements = own.endorsements.clone();
         let own = OwnEvents::new(own, &mut sources, recovery, clock);
@@ -228,7 +228,7 @@ impl<L: UnifiedLog> Core<L> {
         };
         for endorsement in endorsements {
             if !core.sources.knows(&endorsement) {
-                core.say(Notice::KeyEndorsed { endorsement }, clock);
+                core.record(Notice::KeyEndorsed { endorsement }, clock);
             }
         }
         core
@@ -292,18 +292,18 @@ impl<L: UnifiedLog> Core<L> {
     fn refuse(&mut self, agent: SourceId, refusal: &Refusal, clock: &ClockReading) {
         self.note_refused_name(agent, refusal.reason);
         self.sources.refused(&agent, refusal.reason);
-        if refusal.reason.is_told() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {
+        if refusal.reason.becomes_event() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {
             if refusal.reason == Reason::OtherKey {
                 tracing::warn!("the collector refuses an agent: {}", refusal.message);
             }
-            self.own.tell(Notice::Refused { source: agent, reason: refusal.message.clone() }, clock);
+            self.own.queue(Notice::Refused { source: agent, reason: refusal.message.clone() }, clock);
         }
     }
 
     /// The collector stops on purpose: logs that, and attests what is in the log with the commits that follow.
     pub fn ending(&mut self, clock: &ClockReading) {
         self.own.ending();
-        self.own.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
+        self.own.queue(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
     }
 
     /// Whether a commit has anything to do: something to write, or something to answer. It stays true after a failed

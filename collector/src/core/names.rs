@@ -24,18 +24,18 @@ pub(super) struct NewNames {
     /// Client addresses that have spent tokens since the last commit.
     taken: Vec<Option<ClientAddress>>,
     /// Names that were dropped since the last call of `take_gave_way`.
-    gave_way: BTreeSet<SourceId>,
+    dropped: BTreeSet<SourceId>,
 }
 
 impl NewNames {
     /// One client address may bring `new_of_one` new names at once.
     pub fn new(new_of_one: u32) -> Self {
         let buckets = Buckets::new(new_of_one, NAMES_FILL_TIME, NAMES_ADDRESSES_MAX);
-        Self { buckets, taken: Vec::new(), gave_way: BTreeSet::new() }
+        Self { buckets, taken: Vec::new(), dropped: BTreeSet::new() }
     }
 
-    /// The events that tokens were spent on are on disk.
-    pub fn settle(&mut self) {
+    /// Keeps the spent tokens spent: the events that they paid for are on disk.
+    pub fn mark_committed(&mut self) {
         self.taken.clear();
     }
 
@@ -58,8 +58,8 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     /// The names that were dropped since the last call.
-    pub fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
-        std::mem::take(&mut self.names.gave_way)
+    pub fn take_dropped_names(&mut self) -> BTreeSet<SourceId> {
+        std::mem::take(&mut self.names.dropped)
     }
 
     /// Checks that a claimed name may answer the challenge: an unknown name needs a token.
@@ -71,8 +71,8 @@ impl<L: UnifiedLog> Core<L> {
         if has_token { Ok(()) } else { Err(self.too_many_first_contacts(origin)) }
     }
 
-    /// An unknown name has proved a key: spends a token on it, and makes room.
-    pub(super) fn meet(&mut self, origin: Origin<'_>) -> Result<(), Refusal> {
+    /// Admits an unknown name that has proved a key: spends a token on it, and makes room.
+    pub(super) fn admit_new_name(&mut self, origin: Origin<'_>) -> Result<(), Refusal> {
         if !origin.is_vouched() {
             if !self.names.buckets.take(origin.address(), origin.clock.monotonic_us) {
                 return Err(self.too_many_first_contacts(origin));
@@ -80,8 +80,8 @@ impl<L: UnifiedLog> Core<L> {
             self.names.taken.push(origin.address());
         }
         while self.sources.new_names() >= NAMES_NEW_MAX {
-            let first = self.sources.first_to_give_way(true).expect("there are some");
-            self.give_way(first, origin.clock);
+            let first = self.sources.first_to_drop(true).expect("there are some");
+            self.drop_name(first, origin.clock);
         }
         self.make_room_for(&origin.agent, origin.clock)
     }
@@ -89,8 +89,8 @@ impl<L: UnifiedLog> Core<L> {
     /// Makes room in the table of names.
     fn make_room_for(&mut self, agent: &SourceId, clock: &ClockReading) -> Result<(), Refusal> {
         while self.sources.len() >= SOURCES_MAX && self.sources.get(agent).is_none() {
-            let first = self.sources.first_to_give_way(false).ok_or_else(|| Refusal::too_many(agent))?;
-            self.give_way(first, clock);
+            let first = self.sources.first_to_drop(false).ok_or_else(|| Refusal::too_many(agent))?;
+            self.drop_name(first, clock);
         }
         Ok(())
     }
@@ -109,8 +109,8 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// Forgets a name that has delivered nothing, with everything that is kept for it.
-    fn give_way(&mut self, name: SourceId, clock: &ClockReading) {
+    /// Drops a name that has delivered nothing, with everything that is kept for it.
+    fn drop_name(&mut self, name: SourceId, clock: &ClockReading) {
         let was_pinned = self.sources.forget(&name);
         self.sessions.forget(&name);
         self.clocks.forget(&name);
@@ -122,8 +122,8 @@ impl<L: UnifiedLog> Core<L> {
         let hellos: Vec<_> = self.hellos.range(of_name).map(|(key, _)| *key).collect();
         hellos.iter().for_each(|key| drop(self.hellos.remove(key)));
         if was_pinned {
-            self.own.tell_now(Notice::Forgotten { source: name }, clock);
-            self.names.gave_way.insert(name);
+            self.own.queue_always(Notice::Forgotten { source: name }, clock);
+            self.names.dropped.insert(name);
         }
     }
 

@@ -62,7 +62,7 @@ impl<L: UnifiedLog> Core<L> {
     /// Retires a source: no more of it is expected.
     pub fn retire(&mut self, source: SourceId, who: &str, why: &str, clock: &ClockReading) -> Result<(), NotOperated> {
         self.check_operable(source)?;
-        self.say(Notice::Retired { source, who: who.to_owned(), why: why.to_owned() }, clock);
+        self.record(Notice::Retired { source, who: who.to_owned(), why: why.to_owned() }, clock);
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl<L: UnifiedLog> Core<L> {
         if self.sources.key(&source) == Some(key) {
             return Err(NotOperated::SameKey(source));
         }
-        self.say(Notice::KeyReplaced { source, key, who: who.to_owned() }, clock);
+        self.record(Notice::KeyReplaced { source, key, who: who.to_owned() }, clock);
         Ok(())
     }
 

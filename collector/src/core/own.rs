@@ -44,7 +44,7 @@ pub(super) struct OwnEvents {
 impl OwnEvents {
     /// Continues the epoch of the log's last own batch when nothing can have been lost after it.
     pub fn new(who: OwnIdentity, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) -> Self {
-        assert_eq!(sources.own(), who.source, "the sources were rebuilt for this name");
+        assert_eq!(sources.collector_name(), who.source, "the sources were rebuilt for this name");
         let key = who.identity.public_key();
         let has_key = sources.key(&who.source) == Some(key);
         let end = sources.own_end().filter(|end| {
@@ -74,22 +74,22 @@ impl OwnEvents {
         if !has_key {
             // A reader of the log must be able to verify the collector's events as well.
             sources.pin(source, key);
-            own.tell(Notice::KeyPinned { source, key }, clock);
+            own.queue(Notice::KeyPinned { source, key }, clock);
         }
-        own.tell_recovery(sources, recovery, clock);
-        sources.settle();
+        own.queue_recovery(sources, recovery, clock);
+        sources.mark_committed();
         sources.rebuilt();
         own
     }
 
     /// Queues events for what the log has lost, and for the lanes that were torn.
-    fn tell_recovery(&mut self, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) {
+    fn queue_recovery(&mut self, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) {
         if let Some((first, end)) = sources.gone_untold() {
             let message = format!(
                 "the log has lost the offsets {first} up to {end}: its oldest files are missing, and retention did not \
                  remove them"
             );
-            self.tell(Notice::DiskTrouble { message }, clock);
+            self.queue(Notice::DiskTrouble { message }, clock);
         }
         if let Some(first) = recovery.holes.first() {
             let message = format!(
@@ -99,14 +99,14 @@ impl OwnEvents {
                 first.first,
                 first.end,
             );
-            self.tell(Notice::DiskTrouble { message }, clock);
+            self.queue(Notice::DiskTrouble { message }, clock);
         }
-        for (source, lane, ranges) in sources.untold() {
+        for (source, lane, ranges) in sources.unreported_gaps() {
             for range in ranges.iter() {
                 if let Some(record) = sources.lane_to_judge(source, lane) {
-                    record.tell(range);
+                    record.report_gap(range);
                 }
-                self.tell_now(Notice::Gap { source, lane, range }, clock);
+                self.queue_always(Notice::Gap { source, lane, range }, clock);
             }
         }
     }
@@ -121,14 +121,14 @@ impl OwnEvents {
     }
 
     /// Queues an event; drops it when too many wait already.
-    pub fn tell(&mut self, notice: Notice, clock: &ClockReading) {
+    pub fn queue(&mut self, notice: Notice, clock: &ClockReading) {
         if self.waiting.len() < NOTICES_MAX && !self.waiting.iter().any(|told| told.repeats(&notice)) {
-            self.tell_now(notice, clock);
+            self.queue_always(notice, clock);
         }
     }
 
     /// Queues an event that must not be dropped: there are at most as many as lanes and keys, each of them once.
-    pub fn tell_now(&mut self, notice: Notice, clock: &ClockReading) {
+    pub fn queue_always(&mut self, notice: Notice, clock: &ClockReading) {
         self.waiting.push_back(PendingNotice { time: clock.wall, notice });
     }
 
@@ -148,7 +148,7 @@ impl OwnEvents {
     /// Attests what is on disk when an attestation is due.
     pub fn attest_due(&mut self, here: &Place, clock: &ClockReading) {
         if let Some(attested) = self.attester.due(&self.who.identity, here, clock.monotonic_us, self.is_ending) {
-            self.tell_now(attested, clock);
+            self.queue_always(attested, clock);
         }
     }
 
@@ -246,10 +246,10 @@ impl OwnEvents {
         offset
     }
 
-    /// Everything appended is on disk.
-    pub fn settle(&mut self, clock: &ClockReading) {
+    /// Marks everything appended as durable.
+    pub fn mark_committed(&mut self, clock: &ClockReading) {
         self.durable = self.end;
-        self.attester.settle(clock.monotonic_us);
+        self.attester.mark_committed(clock.monotonic_us);
         for told in self.flushed.drain(..) {
             if let Notice::Attested { attestation } = told.notice {
                 self.attester.is_durable(&attestation);
@@ -269,7 +269,7 @@ impl OwnEvents {
                 sources.key(&source) == Some(key)
             }
             Notice::Gap { source, lane, range } => {
-                sources.lane(&source, &lane).is_some_and(|record| record.is_told(range))
+                sources.lane(&source, &lane).is_some_and(|record| record.is_reported(range))
             }
             _ => true,
         });

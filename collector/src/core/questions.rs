@@ -48,7 +48,7 @@ pub fn common(log: &dyn ReadLog, question: &AgentQuestion) -> Result<Resume, Rea
     let wanted = Wanted { sources: vec![NameHash::source(question.agent.as_str())], ..Wanted::default() };
     let kept = log.kept();
     let (mut at, mut found, mut scratch) = (kept.start, question.none(), Vec::new());
-    while let Some(stretch) = log.stretch(at, &wanted) {
+    while let Some(stretch) = log.next_range(at, &wanted) {
         at = stretch.end;
         log.read_part(stretch.start, stretch.end, &mut scratch, &mut |_, batch| {
             let header = batch.header();

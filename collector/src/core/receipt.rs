@@ -53,8 +53,8 @@ impl<L: UnifiedLog> Core<L> {
         );
         let notice = Notice::RolledBack { source: agent, term, until, end, time };
         if self.sources.is_rollback_new(agent, term, end) {
-            self.say(notice, clock);
-            self.trouble(ROLLED_BACK, text);
+            self.record(notice, clock);
+            self.report_trouble(ROLLED_BACK, text);
         } else {
             self.troubles.entry(ROLLED_BACK).or_insert(text);
         }

@@ -55,7 +55,7 @@ impl Reason {
 
     /// Whether it becomes an event. A batch before its hello does not: through a broker, its refusal is how a sender
     /// learns that the collector has restarted. Unknown names do not either: strangers can make up any number of them.
-    pub(super) const fn is_told(self) -> bool {
+    pub(super) const fn becomes_event(self) -> bool {
         !matches!(self, Self::NoHello | Self::FirstContacts)
     }
 

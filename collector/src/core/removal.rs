@@ -64,17 +64,18 @@ impl<L: UnifiedLog> Core<L> {
         if removal.what == RemovalKind::All {
             let here = self.place();
             for Term { number, first } in self.sources.terms().iter() {
-                self.own.tell_now(Notice::TermBegun { first: Place { term: number, offset: first, ..here } }, clock);
+                self.own
+                    .queue_always(Notice::TermBegun { first: Place { term: number, offset: first, ..here } }, clock);
             }
-            self.sources.statements().for_each(|notice| self.own.tell_now(notice, clock));
+            self.sources.statements().for_each(|notice| self.own.queue_always(notice, clock));
             for (source, key) in self.sources.keys() {
-                self.own.tell_now(Notice::KeyPinned { source, key }, clock);
+                self.own.queue_always(Notice::KeyPinned { source, key }, clock);
             }
             for (source, lane, kept) in self.sources.lanes_to_keep() {
-                self.own.tell_now(Notice::LaneKept { source, lane, kept }, clock);
+                self.own.queue_always(Notice::LaneKept { source, lane, kept }, clock);
             }
         }
-        self.own.tell_now(notice, clock);
+        self.own.queue_always(notice, clock);
         Ok(())
     }
 }

@@ -97,8 +97,8 @@ impl Sessions {
         of_agent.sessions.push(Session::new(up, connection, 0));
     }
 
-    /// A run of the agent has proved its key, with the hello of this number.
-    pub fn proved(
+    /// Records that a run of the agent has proved its key, with the hello of this number.
+    pub fn record_proof(
         &mut self,
         agent: SourceId,
         up: &Up,
@@ -262,15 +262,15 @@ mod tests {
     #[test]
     fn a_run_that_proves_itself_again_after_another_did_means_two_machines() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, None), ProvedHello { is_new: true, clones: None });
-        assert_eq!(sessions.proved(AGENT, &up(2, 2), 1, None).clones, None, "a restart, as far as is known");
-        assert_eq!(sessions.proved(AGENT, &up(2, 2), 2, None).clones, None, "the newest may go on");
+        assert_eq!(sessions.record_proof(AGENT, &up(1, 1), 1, None), ProvedHello { is_new: true, clones: None });
+        assert_eq!(sessions.record_proof(AGENT, &up(2, 2), 1, None).clones, None, "a restart, as far as is known");
+        assert_eq!(sessions.record_proof(AGENT, &up(2, 2), 2, None).clones, None, "the newest may go on");
         assert_eq!(
-            sessions.proved(AGENT, &up(1, 1), 1, None),
+            sessions.record_proof(AGENT, &up(1, 1), 1, None),
             ProvedHello::default(),
             "what was said before is no news"
         );
-        let shown = sessions.proved(AGENT, &up(1, 1), 2, None);
+        let shown = sessions.record_proof(AGENT, &up(1, 1), 2, None);
         assert_eq!(shown.clones.unwrap().boots, [[1; 16], [2; 16]]);
         assert_eq!(sessions.of(&AGENT).count(), 2, "both are answered");
     }
@@ -283,7 +283,7 @@ mod tests {
         }
         assert_eq!(sessions.of(&AGENT).count(), SESSIONS_UNPROVED_MAX);
         for index in 1..=100 {
-            sessions.proved(AGENT, &up(index, index), 1, None);
+            sessions.record_proof(AGENT, &up(index, index), 1, None);
         }
         let proved = sessions.of(&AGENT).filter(|session| session.is_proved).count();
         assert_eq!(proved, SESSIONS_PROVED_MAX);
@@ -293,7 +293,7 @@ mod tests {
     fn names_that_are_only_claimed_are_bounded_and_a_proved_one_stays() {
         let mut sessions = Sessions::default();
         sessions.claimed(AGENT, &up(1, 1), None);
-        sessions.proved(AGENT, &up(1, 1), 1, None);
+        sessions.record_proof(AGENT, &up(1, 1), 1, None);
         for index in 0..2 * SESSIONS_CLAIMED_MAX {
             let name = SourceId::new(&format!("stranger-{index}")).unwrap();
             sessions.claimed(name, &up(2, 2), None);
@@ -307,27 +307,27 @@ mod tests {
     }
 
     #[test]
-    fn who_left_is_not_answered_and_is_known_when_it_comes_back() {
+    fn a_client_that_left_gets_no_answer_and_is_known_when_it_comes_back() {
         let mut sessions = Sessions::default();
         let over = |number| Some(MessageConnection { number, peer: None, name: None, is_vouched: false });
-        sessions.proved(AGENT, &up(1, 1), 1, over(5));
-        sessions.proved(AGENT, &up(2, 2), 1, over(6));
+        sessions.record_proof(AGENT, &up(1, 1), 1, over(5));
+        sessions.record_proof(AGENT, &up(2, 2), 1, over(6));
         assert!(!sessions.closed(&AGENT, 5), "another one is there");
         assert!(sessions.left(&AGENT, Nonce([2; 16])), "none is");
         assert!(!sessions.of(&AGENT).any(Session::is_there));
-        let replayed = sessions.proved(AGENT, &up(2, 2), 1, over(7));
+        let replayed = sessions.record_proof(AGENT, &up(2, 2), 1, over(7));
         assert_eq!(replayed, ProvedHello::default(), "a recorded hello brings nobody back");
         assert!(!sessions.of(&AGENT).any(Session::is_there));
-        assert!(sessions.proved(AGENT, &up(1, 3), 2, over(7)).clones.is_some());
+        assert!(sessions.record_proof(AGENT, &up(1, 3), 2, over(7)).clones.is_some());
     }
 
     #[test]
     fn a_recorded_hello_of_an_earlier_connection_takes_nothing_over() {
         let mut sessions = Sessions::default();
         let over = |number| Some(MessageConnection { number, peer: None, name: None, is_vouched: false });
-        sessions.proved(AGENT, &up(1, 1), 1, over(5));
-        assert!(sessions.proved(AGENT, &up(1, 2), 2, over(6)).is_new, "the run goes on over another connection");
-        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, over(7)), ProvedHello::default());
+        sessions.record_proof(AGENT, &up(1, 1), 1, over(5));
+        assert!(sessions.record_proof(AGENT, &up(1, 2), 2, over(6)).is_new, "the run goes on over another connection");
+        assert_eq!(sessions.record_proof(AGENT, &up(1, 1), 1, over(7)), ProvedHello::default());
         assert_eq!(sessions.of(&AGENT).map(|session| session.nonce).collect::<Vec<_>>(), [Nonce([2; 16])]);
     }
 }

@@ -44,7 +44,7 @@ impl<L: UnifiedLog> Core<L> {
         let (first, term) = (self.log.durable_end(), self.sources.drawn_term());
         self.own.begin_term(self.place(), clock);
         self.make_durable(clock)?;
-        self.sources.terms_mut().begun(term, first);
+        self.sources.terms_mut().add_term(term, first);
         self.log.publish_terms(self.sources.terms().clone());
         self.is_begun = true;
         Ok(())
@@ -79,20 +79,20 @@ impl<L: UnifiedLog> Core<L> {
 
     /// Queues an event of the collector, and applies it to the sources: a retirement, a replaced key, an endorsement,
     /// an alias, a conflict. Durable with the next commit.
-    pub fn say(&mut self, notice: Notice, clock: &ClockReading) {
+    pub fn record(&mut self, notice: Notice, clock: &ClockReading) {
         if !self.own.is_waiting(&notice) {
             self.sources.noted(&notice, clock.wall);
-            self.own.tell_now(notice, clock);
+            self.own.queue_always(notice, clock);
         }
     }
 
-    pub(super) fn trouble(&mut self, kind: &'static str, text: String) {
+    pub(super) fn report_trouble(&mut self, kind: &'static str, text: String) {
         tracing::error!(kind, text, "the log has lost data");
         self.troubles.insert(kind, text);
     }
 
     /// Adds the troubles that a start has found in the log.
-    pub(super) fn tell_holes(recovery: &Recovery, troubles: &mut Troubles) {
+    pub(super) fn report_holes(recovery: &Recovery, troubles: &mut Troubles) {
         let Some(first) = recovery.holes.first() else { return };
         let (first_offset, end) = (first.first, first.end);
         let text = format!(
@@ -105,21 +105,24 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     /// Reports the damage that readers and the indexer have found: as an event, as gaps of lanes, and to health.
-    pub(super) fn tell_damage(&mut self, clock: &ClockReading) {
+    pub(super) fn report_damage(&mut self, clock: &ClockReading) {
         for damage in self.log.take_damage() {
             let (place, first, end) = (&damage.place, damage.first, damage.end);
             let lanes: Vec<_> = damage.missing.iter().take(3).map(|missing| missing.source.to_string()).collect();
             let of = if lanes.is_empty() { String::new() } else { format!(" (of {})", lanes.join(", ")) };
             let message = format!("{place} is damaged: the offsets {first} up to {end} are no longer readable{of}");
-            self.trouble(DAMAGED, format!("{message}; the collector asks the agents for what they still have of them"));
-            self.own.tell_now(Notice::DiskTrouble { message }, clock);
+            self.report_trouble(
+                DAMAGED,
+                format!("{message}; the collector asks the agents for what they still have of them"),
+            );
+            self.own.queue_always(Notice::DiskTrouble { message }, clock);
             for missing in damage.missing {
                 let (source, lane, range) = (missing.source, missing.lane, missing.range);
                 if let Some(record) = self.sources.lane_to_change(source, lane)
-                    && !record.is_told(range)
+                    && !record.is_reported(range)
                 {
-                    record.tell(range);
-                    self.own.tell_now(Notice::Gap { source, lane, range }, clock);
+                    record.report_gap(range);
+                    self.own.queue_always(Notice::Gap { source, lane, range }, clock);
                 }
             }
         }

@@ -244,7 +244,7 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused<
     assert!(disk.after_power_cut().is_sound());
 }
 
-fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict<E: TestEngine>() {
+fn a_different_batch_with_known_sequences_is_a_conflict<E: TestEngine>() {
     let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
@@ -307,7 +307,7 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart<E: TestEng
     assert_eq!(own_events(&start(&disk.after_power_cut())), expected);
 }
 
-fn what_a_device_has_lost_is_in_no_lane_of_its_agent<E: TestEngine>() {
+fn losses_of_a_device_are_in_no_lane_of_its_agent<E: TestEngine>() {
     let lanes = |of_agent: bool| {
         let disk = E::empty(1);
         let mut critical = Agent::new("press", Stream::Critical, 1);
@@ -341,7 +341,7 @@ fn a_hole_that_was_declared_before_is_no_gap<E: TestEngine>() {
 }
 
 #[test]
-fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
+fn sequences_that_the_disk_lost_are_reported_at_the_next_start() {
     let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
@@ -438,9 +438,9 @@ on_every_engine! {
     what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come,
     a_failed_commit_acks_nothing_and_the_batch_is_taken_again,
     a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused,
-    another_batch_in_the_place_of_one_that_is_there_is_a_conflict,
+    a_different_batch_with_known_sequences_is_a_conflict,
     a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart,
-    what_a_device_has_lost_is_in_no_lane_of_its_agent,
+    losses_of_a_device_are_in_no_lane_of_its_agent,
     a_hole_that_was_declared_before_is_no_gap,
     bad_input_is_refused_with_a_reason_and_the_rest_goes_on,
     the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log,

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_another_password_or_none_any_more_does_not_stay() {
+    fn a_client_whose_password_changed_or_is_gone_is_disconnected() {
         let users = |users: &[(&str, &str)]| {
             Access::Users(users.iter().map(|(user, password)| User::new(name(user), password.as_bytes())).collect())
         };

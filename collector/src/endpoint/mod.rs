@@ -194,7 +194,7 @@ impl Endpoint {
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    rest(&context, &error, &mut refusing).await;
+                    pause_accepting(&context, &error, &mut refusing).await;
                     continue;
                 }
             };
@@ -224,8 +224,8 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// A refusal of the system (most likely: no more file descriptors) may end a little later.
-async fn rest(context: &Context, error: &std::io::Error, refusing: &mut Seldom) {
+/// Waits a little before the next accept: the system refused one, most likely for want of file descriptors.
+async fn pause_accepting(context: &Context, error: &std::io::Error, refusing: &mut Seldom) {
     if let Some(before) = refusing.due(std::time::Instant::now()) {
         tracing::warn!(%error, before, "cannot accept connections; if too many files are open, raise LimitNOFILE");
     }

@@ -83,8 +83,9 @@ impl Registry {
         of_agent.push(NamedConnection { tied_to, proved: None, handle });
     }
 
-    /// A run of the agent has proved its key over this connection. Returns whether older connections ended for it.
-    pub(crate) fn prove(&self, agent: &SourceId, number: u64, instance: Instance) -> bool {
+    /// Records that a run of the agent has proved its key over this connection, and ends its older connections. Returns
+    /// whether there were any.
+    pub(crate) fn mark_proved(&self, agent: &SourceId, number: u64, instance: Instance) -> bool {
         let mut connections = self.lock();
         let Some(of_agent) = connections.get_mut(agent) else { return false };
         let Some(place) = of_agent.iter_mut().find(|place| place.handle.number == number) else { return false };
@@ -212,15 +213,15 @@ mod tests {
     fn a_proof_that_comes_late_ends_no_connection_that_is_newer() {
         let registry = Registry::default();
         let ends = claimed(&registry, &[1, 2, 3]);
-        assert!(!registry.prove(&AGENT, 2, run(7)), "nobody has proved anything before");
-        assert!(!registry.prove(&AGENT, 1, run(7)), "what was said over the first one was judged late");
+        assert!(!registry.mark_proved(&AGENT, 2, run(7)), "nobody has proved anything before");
+        assert!(!registry.mark_proved(&AGENT, 1, run(7)), "what was said over the first one was judged late");
         assert_eq!(ended(&ends), [false; 3]);
         // The control: the newest connection of this run ends both, and no connection of a different run.
         let other = claimed(&registry, &[4]);
-        assert!(!registry.prove(&AGENT, 4, run(8)));
-        assert!(registry.prove(&AGENT, 3, run(7)));
+        assert!(!registry.mark_proved(&AGENT, 4, run(8)));
+        assert!(registry.mark_proved(&AGENT, 3, run(7)));
         assert_eq!((ended(&ends), ended(&other)), (vec![true, true, false], vec![false]));
-        assert!(!registry.prove(&AGENT, 3, run(7)), "once");
+        assert!(!registry.mark_proved(&AGENT, 3, run(7)), "once");
     }
 
     #[test]
@@ -256,13 +257,13 @@ mod tests {
     fn a_proof_over_a_connection_that_is_gone_ends_nothing_and_keeps_no_name() {
         let registry = Registry::default();
         let ends = claimed(&registry, &[1, 2]);
-        assert!(!registry.prove(&AGENT, 1, run(7)));
+        assert!(!registry.mark_proved(&AGENT, 1, run(7)));
         registry.release(&AGENT, 2);
-        assert!(!registry.prove(&AGENT, 2, run(7)));
+        assert!(!registry.mark_proved(&AGENT, 2, run(7)));
         assert_eq!(ended(&ends), [false; 2], "who is there stays, whatever was on its way from who is not");
         assert_eq!(numbers(&registry), [1]);
         registry.release(&AGENT, 1);
-        assert!(!registry.prove(&AGENT, 1, run(7)));
+        assert!(!registry.mark_proved(&AGENT, 1, run(7)));
         assert!(registry.lock().is_empty());
     }
 }

@@ -89,9 +89,9 @@ pub trait Admission: Send + 'static {
         Vec::new()
     }
     /// The answer to such a question.
-    fn found(&mut self, _agent: SourceId, _nonce: Nonce, _found: Resume) {}
+    fn answer_question(&mut self, _agent: SourceId, _nonce: Nonce, _found: Resume) {}
     /// The names that were dropped for others since the last call.
-    fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
+    fn take_dropped_names(&mut self) -> BTreeSet<SourceId> {
         BTreeSet::new()
     }
     /// Makes everything that was taken durable; returns the answers to send. After an error nothing since the last
@@ -170,11 +170,11 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::take_questions(self)
     }
 
-    fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
-        Core::take_gave_way(self)
+    fn take_dropped_names(&mut self) -> BTreeSet<SourceId> {
+        Core::take_dropped_names(self)
     }
 
-    fn found(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
+    fn answer_question(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
         self.found_common(agent, nonce, found);
     }
 

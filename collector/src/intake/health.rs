@@ -126,7 +126,7 @@ pub struct Health {
     /// Refused clients.
     pub refused: Ledger,
     storage: Mutex<Storage>,
-    way: Mutex<AgentAccess>,
+    agent_access: Mutex<AgentAccess>,
     warnings: Mutex<BTreeMap<&'static str, String>>,
 }
 
@@ -134,7 +134,7 @@ impl Default for Health {
     fn default() -> Self {
         let (storage, way) = (Mutex::new(Storage::Working), Mutex::new(AgentAccess::Starting));
         let (counters, parts, refused) = Default::default();
-        Self { counters, parts, refused, storage, way, warnings: Mutex::default() }
+        Self { counters, parts, refused, storage, agent_access: way, warnings: Mutex::default() }
     }
 }
 
@@ -146,7 +146,7 @@ impl Health {
 
     /// Whether agents can reach the collector.
     pub fn agent_access(&self) -> AgentAccess {
-        lock(&self.way).clone()
+        lock(&self.agent_access).clone()
     }
 
     /// `Ok` when all is well; otherwise the problem in words.
@@ -180,7 +180,7 @@ impl Health {
     }
 
     pub(crate) fn set_agent_access(&self, way: AgentAccess) {
-        *lock(&self.way) = way;
+        *lock(&self.agent_access) = way;
     }
 
     pub(crate) fn committed(&self) {

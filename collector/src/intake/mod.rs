@@ -173,7 +173,7 @@ impl WeakIntake {
 /// Reserved room for one message; see [`Intake::room`].
 #[derive(Debug)]
 pub struct Reservation<'a> {
-    place: mpsc::Permit<'a, Incoming>,
+    permit: mpsc::Permit<'a, Incoming>,
     bytes: OwnedSemaphorePermit,
     pending: Pending,
 }
@@ -233,7 +233,7 @@ impl Intake {
         let grains = bytes.div_ceil(GRAIN).clamp(1, INTAKE_BYTES_MAX / GRAIN) as u32;
         let bytes = Arc::clone(&self.room).acquire_many_owned(grains).await.map_err(|_| Stopping)?;
         let place = self.queue.reserve().await.map_err(|_| Stopping)?;
-        Ok(Reservation { place, bytes, pending: self.commits.pending() })
+        Ok(Reservation { permit: place, bytes, pending: self.commits.pending() })
     }
 
     /// Reports that a connection of an agent has ended.
@@ -243,7 +243,7 @@ impl Intake {
     }
 
     /// Hands over the answer to an agent's question.
-    pub async fn found(&self, agent: SourceId, nonce: Nonce, found: Resume) -> Result<(), Stopping> {
+    pub async fn answer_question(&self, agent: SourceId, nonce: Nonce, found: Resume) -> Result<(), Stopping> {
         self.room(0).await?.fill(agent, IncomingContent::Found { nonce, found }, None);
         Ok(())
     }
@@ -261,6 +261,6 @@ impl Reservation<'_> {
     }
 
     fn hand_over(self, agent: Option<SourceId>, content: IncomingContent, done: Option<Done>) {
-        self.place.send(Incoming { agent, content, done, _room: self.bytes, _pending: self.pending });
+        self.permit.send(Incoming { agent, content, done, _room: self.bytes, _pending: self.pending });
     }
 }

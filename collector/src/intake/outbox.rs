@@ -29,10 +29,10 @@ impl Outbox {
         }
     }
 
-    /// A run of the agent has proved its key over this connection; returns whether older ones of it ended for that.
-    pub(super) fn prove(&self, agent: &SourceId, connection: u64, instance: Instance) -> bool {
+    /// Records that a run of the agent has proved its key over this connection; returns whether older ones ended.
+    pub(super) fn mark_proved(&self, agent: &SourceId, connection: u64, instance: Instance) -> bool {
         match self {
-            Self::Endpoint(registry) => registry.prove(agent, connection, instance),
+            Self::Endpoint(registry) => registry.mark_proved(agent, connection, instance),
             // The broker manages its connections itself.
             Self::Broker(_) => false,
         }

@@ -123,7 +123,7 @@ struct WriterLoop<A: Admission> {
 /// An item that the admission has handled, and what became of it.
 struct Handled {
     incoming: Incoming,
-    became: Outcome,
+    outcome: Outcome,
 }
 
 /// The outcome of a handled item.
@@ -226,7 +226,7 @@ impl<A: Admission> WriterLoop<A> {
             if !became.is_taken() {
                 self.health.counters.messages_refused.count();
             }
-            self.taken.push(Handled { incoming, became });
+            self.taken.push(Handled { incoming, outcome: became });
             let more = self.taken.len() < COMMIT_MESSAGES_MAX && bytes < COMMIT_BYTES_MAX;
             next = if more { self.incoming.try_recv().ok() } else { None };
         }
@@ -268,7 +268,9 @@ impl<A: Admission> WriterLoop<A> {
                 return Outcome::Judged(self.verdict(judged, agent, None, is_first));
             }
             (IncomingContent::Closed { connection }, Some(agent)) => self.admission.closed(agent, *connection, &clock),
-            (IncomingContent::Found { nonce, found }, Some(agent)) => self.admission.found(agent, *nonce, *found),
+            (IncomingContent::Found { nonce, found }, Some(agent)) => {
+                self.admission.answer_question(agent, *nonce, *found)
+            }
             (_, None) => {}
         }
         Outcome::Judged(Admitted::Taken)
@@ -305,7 +307,7 @@ impl<A: Admission> WriterLoop<A> {
     fn receive_again(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         for again in &mut taken {
-            again.became = self.receive(&again.incoming, false);
+            again.outcome = self.receive(&again.incoming, false);
         }
         self.taken = taken;
     }
@@ -341,26 +343,26 @@ impl<A: Admission> WriterLoop<A> {
             }
         };
         self.health.committed();
-        self.tell(answers);
+        self.send_answers(answers);
         Ok(())
     }
 
     /// Ends older connections of runs that have proved their key.
-    fn prove(&mut self) {
-        for Handled { incoming, became } in &self.taken {
+    fn end_older_connections(&mut self) {
+        for Handled { incoming, outcome: became } in &self.taken {
             let IncomingContent::Message { connection: Some(connection), .. } = incoming.content else { continue };
             let Outcome::Judged(Admitted::Proved(instance)) = became else { continue };
             if let Some(agent) = incoming.agent
-                && self.outbox.prove(&agent, connection.number, *instance)
+                && self.outbox.mark_proved(&agent, connection.number, *instance)
             {
                 self.health.counters.taken_over.count();
             }
         }
     }
 
-    fn tell(&mut self, answers: Vec<Answer>) {
-        self.prove();
-        for name in self.admission.take_gave_way() {
+    fn send_answers(&mut self, answers: Vec<Answer>) {
+        self.end_older_connections();
+        for name in self.admission.take_dropped_names() {
             let why = "the name had delivered nothing and was dropped for a newer one: the collector keeps a limited \
                        number of such names";
             let (name, user, topic, peer) = (Some(name.as_str()), None, None, None);
@@ -377,7 +379,7 @@ impl<A: Admission> WriterLoop<A> {
             }
         }
         self.show();
-        for Handled { incoming, became } in self.taken.drain(..) {
+        for Handled { incoming, outcome: became } in self.taken.drain(..) {
             match (became, incoming) {
                 (Outcome::Judged(verdict), incoming) => incoming.release(verdict),
                 // A caller that is gone needs no answer.

@@ -278,7 +278,7 @@ impl<'l> Walk<'l> {
             return Ok(ControlFlow::Break(()));
         }
         while self.at < self.until {
-            let Some(stretch) = self.stretch() else { break };
+            let Some(stretch) = self.next_range() else { break };
             self.at = self.at.max(stretch.start);
             if self.read(stretch.end.min(self.until), scratch, each)?.is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -288,9 +288,9 @@ impl<'l> Walk<'l> {
     }
 
     /// The next offsets that can hold wanted events.
-    fn stretch(&self) -> Option<Range<Offset>> {
+    fn next_range(&self) -> Option<Range<Offset>> {
         let Some(wanted) = self.wanted else { return Some(self.at..self.until) };
-        self.log.stretch(self.at, wanted).filter(|stretch| stretch.start < self.until)
+        self.log.next_range(self.at, wanted).filter(|stretch| stretch.start < self.until)
     }
 
     /// Passes on the parts before `until`; ends there, or behind it, unless `each` breaks.

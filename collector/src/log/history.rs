@@ -167,7 +167,7 @@ impl Historian {
         let clock_offset_us = head.clock_offset_us();
         let last = LastHeard { source, stream, epoch, end, chain, offset, ingest, made, clock_offset_us };
         self.heard.insert(source, last);
-        if stream == Stream::Critical && self.tells(batch) {
+        if stream == Stream::Critical && self.has_statements(batch) {
             self.steps.push(Step::Told(batch.bytes().to_vec()));
             // Later batches must be taken after it.
             self.open.clear();
@@ -175,7 +175,7 @@ impl Historian {
     }
 
     /// Whether the batch has a statement about lanes or keys, or may have one.
-    fn tells(&mut self, batch: &Batch<'_>) -> bool {
+    fn has_statements(&mut self, batch: &Batch<'_>) -> bool {
         let (header, beats) = (batch.header(), &mut self.beats);
         let mut tells = false;
         for record in self.decoder.open(batch) {

@@ -80,8 +80,8 @@ impl LogKeys {
         self.origin
     }
 
-    /// The collector has pinned this key for itself: it counts when no key does yet, and none was named.
-    pub fn found(&mut self, key: PublicKey) {
+    /// Adds the key that the collector has pinned for itself: it counts when no key does yet, and none was named.
+    pub fn add_pinned(&mut self, key: PublicKey) {
         if self.keys.is_empty() && self.origin == KeyOrigin::Found {
             self.add(key);
         }
@@ -99,7 +99,7 @@ impl LogKeys {
 
     /// A key of the log has recorded, in this batch of its own, which key had endorsed it. Where the reader has named
     /// the later key, the batches of the earlier one count as well, up to where the later one begins.
-    pub fn handed(&mut self, endorsement: &Endorsement, batch: &Batch<'_>) {
+    pub fn add_predecessor(&mut self, endorsement: &Endorsement, batch: &Batch<'_>) {
         let is_written_by = |key: &PublicKey| key.verifier().is_some_and(|key| key.verify(batch).is_some());
         if self.origin != KeyOrigin::Named
             || self.handed.len() >= KEYS_MAX

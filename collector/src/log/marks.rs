@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_may_hold_anything() {
+    fn a_batch_that_cannot_be_decoded_may_hold_anything() {
         let lie = Agent::new("press", Stream::Critical, 1).lie(7, 1);
         let wanted = Wanted { machine: Some(NameHash::machine("any")), ..Wanted::default() };
         assert!(fits(&wanted, &marks(&lie).0));

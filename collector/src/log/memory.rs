@@ -100,7 +100,7 @@ impl ReadLog for MemoryLog {
         self.terms.partition()
     }
 
-    fn own(&self) -> Option<SourceId> {
+    fn collector_name(&self) -> Option<SourceId> {
         self.own
     }
 
@@ -108,7 +108,7 @@ impl ReadLog for MemoryLog {
         Arc::new(self.terms.clone())
     }
 
-    fn another(&self) -> Arc<dyn ReadLog> {
+    fn clone_reader(&self) -> Arc<dyn ReadLog> {
         Arc::new(self.clone())
     }
 

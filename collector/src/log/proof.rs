@@ -97,7 +97,7 @@ struct ChainHole {
 impl LaneProof {
     /// Checks the next batch's position in its lane. After a hole the batch before is unknown; a loss or a gap in the
     /// log declares the hole itself.
-    fn place(&mut self, range: SequenceRange, previous: ChainHash, chain: ChainHash) -> Option<Doubt> {
+    fn check_position(&mut self, range: SequenceRange, previous: ChainHash, chain: ChainHash) -> Option<Doubt> {
         if range.first < self.end {
             return self.fill(range, previous, chain);
         }
@@ -167,7 +167,7 @@ impl Proof {
         if header.source != self.own || header.stream != Stream::Critical {
             return;
         }
-        let said = self.said(batch);
+        let said = self.statements(batch);
         self.find_own(&said);
         said.endorsements.iter().for_each(|endorsement| self.log_keys_ahead.endorsed(endorsement));
         if self.log_keys_ahead.have_signed(batch) {
@@ -183,8 +183,8 @@ impl Proof {
     /// Finds the keys that came before the one that the reader has named.
     pub fn look_back(&mut self, batch: &Batch<'_>) {
         if batch.header().stream == Stream::Critical {
-            let said = self.said(batch);
-            said.endorsements.iter().for_each(|endorsement| self.log_keys.handed(endorsement, batch));
+            let said = self.statements(batch);
+            said.endorsements.iter().for_each(|endorsement| self.log_keys.add_predecessor(endorsement, batch));
         }
     }
 
@@ -237,8 +237,8 @@ impl Proof {
 
     fn find_own(&mut self, said: &Statements) {
         if let Some(pin) = said.pins.iter().find(|pin| pin.source == self.own) {
-            self.log_keys.found(pin.key);
-            self.log_keys_ahead.found(pin.key);
+            self.log_keys.add_pinned(pin.key);
+            self.log_keys_ahead.add_pinned(pin.key);
         }
     }
 
@@ -246,7 +246,7 @@ impl Proof {
     pub fn doubts(&mut self, batch: &Batch<'_>) -> Vec<Doubt> {
         let header = batch.header();
         let mut doubts = Vec::new();
-        let said = self.said(batch);
+        let said = self.statements(batch);
         if !said.is_readable {
             doubts.push(Doubt::Body);
         }
@@ -264,20 +264,20 @@ impl Proof {
         } else {
             doubts.push(self.unsigned(&header.source));
         }
-        doubts.extend(self.place(batch));
+        doubts.extend(self.check_position(batch));
         doubts
     }
 
     /// Checks the batch's position in its lane.
-    fn place(&mut self, batch: &Batch<'_>) -> Option<Doubt> {
+    fn check_position(&mut self, batch: &Batch<'_>) -> Option<Doubt> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        self.place_in((header.source, lane), header.range(), batch.chain_hash(), Some(header.previous))
+        self.check_position_in((header.source, lane), header.range(), batch.chain_hash(), Some(header.previous))
     }
 
     /// Checks the position of a lane's next batch. An extract does not repeat the hash of the batch before it where
     /// that is `previous`.
-    pub(crate) fn place_in(
+    pub(crate) fn check_position_in(
         &mut self,
         lane: (SourceId, Lane),
         range: SequenceRange,
@@ -286,7 +286,7 @@ impl Proof {
     ) -> Option<Doubt> {
         let known = self.lanes.entry(lane).or_default();
         let previous = previous.unwrap_or(known.chain);
-        known.place(range, previous, chain)
+        known.check_position(range, previous, chain)
     }
 
     /// Whether a batch of these sequences comes after later ones of its lane.
@@ -295,7 +295,7 @@ impl Proof {
     }
 
     /// Decodes the batch for its statements.
-    fn said(&self, batch: &Batch<'_>) -> Statements {
+    fn statements(&self, batch: &Batch<'_>) -> Statements {
         let header = batch.header();
         let mut decoder = Decoder::default();
         let is_own = header.source == self.own && header.stream == Stream::Critical;

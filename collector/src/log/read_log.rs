@@ -18,7 +18,7 @@ pub type EachEntry<'f> = dyn FnMut(&EntryHead, &Batch<'_>) -> ControlFlow<()> + 
 /// One partition of the unified log, as readers see it. They read it by [`super::events::Walk`].
 pub trait ReadLog: Send + Sync {
     /// An independent reader of the same log, which does not wait for others.
-    fn another(&self) -> Arc<dyn ReadLog>;
+    fn clone_reader(&self) -> Arc<dyn ReadLog>;
 
     /// Its partition.
     fn partition(&self) -> Partition;
@@ -52,13 +52,13 @@ pub trait ReadLog: Send + Sync {
     }
 
     /// The next offsets from `from` on that can hold wanted events, as far as indexes show; `None` when none can.
-    fn stretch(&self, from: Offset, _wanted: &Wanted) -> Option<Range<Offset>> {
+    fn next_range(&self, from: Offset, _wanted: &Wanted) -> Option<Range<Offset>> {
         let end = self.kept().end;
         (from < end).then_some(from..end)
     }
 
     /// The collector's name as a source, where it is known.
-    fn own(&self) -> Option<SourceId> {
+    fn collector_name(&self) -> Option<SourceId> {
         None
     }
 

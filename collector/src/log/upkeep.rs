@@ -8,7 +8,7 @@ use crate::turns::Commits;
 /// Builds indexes.
 pub trait Indexing: Send {
     /// Lets these commits go first from now on.
-    fn give_way(&mut self, commits: Commits);
+    fn yield_to(&mut self, commits: Commits);
     /// Removes leftover files; returns how many.
     fn tidy(&mut self) -> usize;
     /// Builds the missing index of the next segment. Blocks for as long as one is read.

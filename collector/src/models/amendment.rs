@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amendment_changes_nothing() {
+    fn an_event_that_is_no_amendment_changes_nothing() {
         for json in ["{}", "[]", "nonsense", r#"{"of":"x","action":"label"}"#, r#"{"of":"1","action":"burn"}"#] {
             assert_eq!(read(json), None, "{json}");
         }
     }
 
     #[test]
-    fn who_labels_what_does_not_exist_leaves_room_for_the_labels_of_others() {
+    fn labels_of_events_that_do_not_exist_leave_room_for_the_labels_of_others() {
         use super::super::states::{States, StatesSettings};
         use super::super::testing::breakdown;
         use super::super::testing::{Log, TestEvent, at};

@@ -111,7 +111,7 @@ impl Model for Breakdowns {
         self.room = if is_sorting { HistoryLimit::Sorting(0) } else { HistoryLimit::Usual };
         if !is_sorting {
             let (machines, amendments) = (&mut self.state.machines, &self.state.amendments);
-            machines.values_mut().for_each(|track| track.settle(amendments, &self.settings));
+            machines.values_mut().for_each(|track| track.fold_aged(amendments, &self.settings));
         }
     }
 

@@ -125,7 +125,7 @@ impl CounterHistory {
     }
 
     /// Moves the oldest values into the sum.
-    pub fn settle(&mut self) {
+    pub fn fold_oldest(&mut self) {
         for point in self.points.take_front() {
             self.settled.take(point);
             let first = self.settled_times.map_or(point.time, |(first, _)| first);
@@ -185,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_settled_counts_and_what_comes_before_it_is_late() {
+    fn folded_values_count_and_values_from_before_them_are_late() {
         let mut counter = CounterHistory::default();
         (0..1000).for_each(|n| _ = counter.take(Timestamp::clamped(n * 1000), n as f64));
         let before = (counter.grown(Span::default()), counter.bytes());
-        counter.settle();
+        counter.fold_oldest();
         assert_eq!((counter.grown(Span::default()), counter.take(Timestamp::clamped(5), 7.0)), (before.0, false));
         assert!(counter.bytes() < before.1 && before.1 < 4000, "{} bytes", before.1);
     }

@@ -146,7 +146,7 @@ impl Episodes {
         for offset in &took.ended {
             self.close(*offset, Some(at.time));
         }
-        if let Some(offset) = took.let_go {
+        if let Some(offset) = took.dropped {
             self.close(offset, None);
         }
     }

@@ -37,7 +37,7 @@ pub trait AnyModel: Send {
     /// See [`Model::sort`].
     fn sort(&mut self, is_sorting: bool);
     /// A copy that continues on its own.
-    fn another(&self) -> Box<dyn AnyModel>;
+    fn clone_model(&self) -> Box<dyn AnyModel>;
 }
 
 impl<M: Model> AnyModel for M {
@@ -80,7 +80,7 @@ impl<M: Model> AnyModel for M {
         Model::sort(self, is_sorting);
     }
 
-    fn another(&self) -> Box<dyn AnyModel> {
+    fn clone_model(&self) -> Box<dyn AnyModel> {
         Box::new(self.clone())
     }
 }

@@ -185,7 +185,7 @@ fn jitter_is_no_reset_and_a_breakdown_in_maintenance_no_failure() {
 }
 
 #[test]
-fn what_comes_too_late_is_counted_and_named_and_mended_when_the_model_is_made_again() {
+fn late_events_are_counted_and_named_and_a_rebuild_puts_them_in() {
     let day = 86_400;
     let words = |seconds: i64| format!("note {seconds}");
     let texts: Vec<String> = (0..3000).map(words).collect();

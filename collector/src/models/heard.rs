@@ -11,7 +11,7 @@ pub struct HeardTimes {
 
 impl HeardTimes {
     /// Adds a report that holds for this period, in µs.
-    pub fn word(&mut self, time: Timestamp, period_us: i64) {
+    pub fn add_report(&mut self, time: Timestamp, period_us: i64) {
         let from = time.micros();
         self.span(from, from.saturating_add(period_us));
     }
@@ -99,7 +99,7 @@ mod tests {
     fn what_is_between_two_words_is_silent_once_the_first_does_not_hold_any_more() {
         let mut heard = HeardTimes::default();
         for time in [100, 5, 8, 12] {
-            heard.word(Timestamp::clamped(time), 5);
+            heard.add_report(Timestamp::clamped(time), 5);
         }
         let all = parts(&heard, 0, 200);
         assert_eq!(all, [(false, 0, 5), (true, 5, 17), (false, 17, 100), (true, 100, 105), (false, 105, 200)]);
@@ -111,11 +111,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_union_in_whatever_order_words_come(
+        fn heard_times_are_the_union_of_the_reports_in_any_order(
             words in proptest::collection::vec((0_i64..300, 1_i64..20), 0..40).prop_shuffle(),
         ) {
             let mut heard = HeardTimes::default();
-            words.iter().for_each(|(time, period)| heard.word(Timestamp::clamped(*time), *period));
+            words.iter().for_each(|(time, period)| heard.add_report(Timestamp::clamped(*time), *period));
             let told = |at: i64| words.iter().any(|(time, period)| (*time..time + period).contains(&at));
             for at in 0..330 {
                 prop_assert_eq!(parts(&heard, at, at + 1), [(told(at), at, at + 1)]);

@@ -167,16 +167,16 @@ impl ReportHistory {
     /// Removes the oldest reports and passes them; returns the order of the last of them.
     pub fn take_front(&mut self, take: impl FnMut(At, &Report)) -> Option<Order> {
         let taken = self.entries.take_front();
-        self.let_go(&taken, take)
+        self.release_all(&taken, take)
     }
 
     /// Removes the reports before this time and passes them.
     pub fn take_before(&mut self, time: Timestamp, take: impl FnMut(At, &Report)) {
         let taken = self.entries.take_while(|entry| entry.time < time.micros());
-        self.let_go(&taken, take);
+        self.release_all(&taken, take);
     }
 
-    fn let_go(&mut self, taken: &[ReportEntry], mut take: impl FnMut(At, &Report)) -> Option<Order> {
+    fn release_all(&mut self, taken: &[ReportEntry], mut take: impl FnMut(At, &Report)) -> Option<Order> {
         let last = taken.last().map(|entry| self.order(entry));
         for entry in taken {
             take(at(entry), self.whats.get(entry.what));

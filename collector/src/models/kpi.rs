@@ -245,14 +245,14 @@ impl Model for Kpi {
         let Some((counts, value)) = counted(seen, settings) else { return };
         counters.take(seen, counts, value);
         if !matches!(self.following.room, HistoryLimit::Sorting(_)) {
-            counters.settle();
+            counters.fold_oldest();
         }
     }
 
     fn sort(&mut self, is_sorting: bool) {
         self.state.machines.sort(is_sorting, &mut self.following);
         if !is_sorting {
-            self.state.machines.beside_mut().for_each(MachineCounters::settle);
+            self.state.machines.beside_mut().for_each(MachineCounters::fold_oldest);
         }
     }
 
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn oee_is_told_where_counts_and_a_planned_time_are() {
+    fn oee_is_shown_where_there_are_counts_and_a_planned_time() {
         let mut log = shift();
         let counts = [(0, 100.0, 50.0), (40, 120.0, 65.0), (70, 10.0, 70.0)];
         log.extend(counts.iter().map(|(second, produced, _)| sample(*second, "88-C/count/produced", *produced)));

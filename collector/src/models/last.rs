@@ -210,7 +210,7 @@ mod tests {
             };
             for _ in 0..3 {
                 numbers.shuffle(&mut arrival);
-                let mut model = AnyModel::another(&Last::new(LastSettings::default()));
+                let mut model = AnyModel::clone_model(&Last::new(LastSettings::default()));
                 for (offset, entry) in (0..).zip(&arrival) {
                     pass(&mut model, entry, &heads, offset, body(entry.number));
                 }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_that_a_double_does_not_have_are_told_as_text() {
+    fn whole_numbers_that_a_double_cannot_hold_are_written_as_text() {
         let mut model = Last::new(LastSettings::default());
         let subjects = ["a", "b", "c", "d"];
         let values = [1_234_567, 1 << 53, (1 << 53) + 1, i64::MIN];

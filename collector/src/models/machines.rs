@@ -100,7 +100,7 @@ impl<X: Default> Machines<X> {
         following.room = if is_sorting { HistoryLimit::Sorting(0) } else { HistoryLimit::Usual };
         if !is_sorting {
             let (machines, amendments) = (&mut self.machines, &self.amendments);
-            machines.values_mut().for_each(|machine| machine.track.settle(amendments, &following.purpose));
+            machines.values_mut().for_each(|machine| machine.track.fold_aged(amendments, &following.purpose));
         }
     }
 

@@ -51,7 +51,7 @@ impl NotShown {
     }
 
     /// Counts a dropped thing of this source.
-    pub fn give_way(&mut self, source: SourceId, ingest: Timestamp) {
+    pub fn count_dropped(&mut self, source: SourceId, ingest: Timestamp) {
         self.gave_way += 1;
         self.of(source, ingest).gave_way += 1;
     }
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!((not_shown.shortage("machines", |_| 0), not_shown.is_any()), (None, false));
         let [loud, quiet] = ["loud", "quiet"].map(SourceId::literal);
         (0..9).for_each(|second| not_shown.refuse(loud, at(second)));
-        not_shown.give_way(quiet, at(5));
+        not_shown.count_dropped(quiet, at(5));
         let view = not_shown.view(at(60), |source| source.as_str().len());
         assert_eq!((&view["now"], &view["events"], &view["gave_way"]), (&json!(true), &json!(9), &json!(1)));
         assert_eq!((&view["sources"][0]["source"], &view["sources"][1]["kept"]), (&json!("loud"), &json!(5)));

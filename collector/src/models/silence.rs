@@ -139,7 +139,7 @@ impl Heartbeats {
         if let Some(taken) = self.sources.take(seen, name, Seriousness::Stated, SOURCES, drop) {
             let beats = taken.value;
             beats.newest = beats.newest.max(seen.time);
-            beats.heard.word(seen.time, silence.usual_us);
+            beats.heard.add_report(seen.time, silence.usual_us);
             let horizon = beats.newest.micros() - MODEL_HISTORY_US_MAX;
             beats.heard.forget_before(Timestamp::clamped(horizon));
         }

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_lost_twice_counts_once() {
+    fn a_loss_that_is_declared_twice_counts_once() {
         let loss = |first, end| {
             let (first, end, chain) = (Sequence::new(first), Sequence::new(end), [0; 32]);
             let (stream, epoch, reason) = (Stream::Samples, Epoch::new(1), LossReason::Evicted);

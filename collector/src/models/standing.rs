@@ -59,7 +59,7 @@ pub struct ReportEffects {
     /// The offsets of the breakdowns that are over.
     pub ended: Vec<u64>,
     /// The offset of a breakdown that is not followed any more: there are too many.
-    pub let_go: Option<u64>,
+    pub dropped: Option<u64>,
 }
 
 impl Standing {
@@ -151,12 +151,12 @@ impl Standing {
         let (subject, code, is_failure) = (report.subject.clone(), report.code.clone(), !self.is_out_of_service());
         let reason = label.map_or_else(|| reason_of(report), Into::into);
         self.open.push(Open { offset, subject, code, severity, reason, is_failure });
-        let let_go = (self.open.len() > MODEL_BROKEN_CODES_MAX).then(|| self.let_go());
-        ReportEffects { has_changed: true, begun: true, let_go, ..ReportEffects::default() }
+        let let_go = (self.open.len() > MODEL_BROKEN_CODES_MAX).then(|| self.drop_least_important());
+        ReportEffects { has_changed: true, begun: true, dropped: let_go, ..ReportEffects::default() }
     }
 
     /// Drops the least important breakdown: the oldest of the lowest severity.
-    fn let_go(&mut self) -> u64 {
+    fn drop_least_important(&mut self) -> u64 {
         let severities = self.open.iter().map(|open| open.severity).enumerate();
         let (at, _) = severities.min_by_key(|(at, severity)| (*severity, *at)).expect("there are too many");
         self.open.remove(at).offset
@@ -258,11 +258,11 @@ mod tests {
     fn of_too_many_breakdowns_the_oldest_of_the_lowest_severity_is_let_go_of() {
         let mut standing = Standing::default();
         let warning = report(Kind::Broken(SeverityName::Warning), "88-C", "W");
-        assert_eq!(standing.take(0, &broken("88-C", "first"), None).let_go, None);
-        assert_eq!(standing.take(1, &warning, None).let_go, None);
+        assert_eq!(standing.take(0, &broken("88-C", "first"), None).dropped, None);
+        assert_eq!(standing.take(1, &warning, None).dropped, None);
         let codes =
             (2..=MODEL_BROKEN_CODES_MAX as u64).map(|n| standing.take(n, &broken("88-C", &n.to_string()), None));
-        let let_go: Vec<u64> = codes.filter_map(|took| took.let_go).collect();
+        let let_go: Vec<u64> = codes.filter_map(|took| took.dropped).collect();
         assert_eq!((let_go, standing.open.len()), (vec![1], MODEL_BROKEN_CODES_MAX));
     }
 }

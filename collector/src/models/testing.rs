@@ -111,7 +111,7 @@ impl Log {
     }
 
     pub(crate) fn fold<M: AnyModel + Clone + 'static>(&self, model: &mut M) {
-        let folded = self.fold_any(model.another());
+        let folded = self.fold_any(model.clone_model());
         model.load(&folded.save()).unwrap();
     }
 

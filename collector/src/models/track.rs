@@ -114,7 +114,7 @@ impl<W: ReportFold> Track<W> {
         if self.horizon.is_some_and(|horizon| seen.time < horizon.time) {
             self.late.count(seen);
         } else if let Some(period_us) = period_us {
-            self.heard.word(seen.time, period_us);
+            self.heard.add_report(seen.time, period_us);
         }
     }
 
@@ -122,7 +122,7 @@ impl<W: ReportFold> Track<W> {
     pub fn word(&mut self, time: Timestamp, period_us: i64) {
         self.last_word = self.last_word.max(time);
         if self.horizon.is_none_or(|horizon| time >= horizon.time) {
-            self.heard.word(time, period_us);
+            self.heard.add_report(time, period_us);
         }
     }
 
@@ -149,8 +149,8 @@ impl<W: ReportFold> Track<W> {
         self.history.bytes() + self.heard.bytes()
     }
 
-    /// Settles the reports beyond the horizon.
-    pub fn settle(&mut self, amendments: &Amendments, settings: &W::Settings) {
+    /// Folds the reports beyond the horizon into the base, and drops them.
+    pub fn fold_aged(&mut self, amendments: &Amendments, settings: &W::Settings) {
         let aged = self.last_event.micros().saturating_sub(MODEL_HISTORY_US_MAX);
         while self.bytes() > MODEL_HISTORY_BYTES_MAX || self.history.begins_before(aged) {
             let around = ReportContext { heard: &self.heard, amendments, settings };
@@ -250,7 +250,7 @@ impl HistoryLimit {
         change(track);
         match self {
             Self::Sorting(taken) if *taken < MODEL_REBUILD_BYTES_MAX => {}
-            _ => track.settle(amendments, settings),
+            _ => track.fold_aged(amendments, settings),
         }
         if let Self::Sorting(taken) = self {
             *taken = taken.saturating_add(track.bytes()).saturating_sub(before);

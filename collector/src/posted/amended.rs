@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amendment_says_of_what_it_is_and_who_says_it() {
+    fn an_amendment_names_its_event_and_its_author() {
         let taken = |data| read(data).unwrap().unwrap();
         let of = Offset::new(42);
         let by_text = r#"{"of":"42","action":"acknowledge","by":"Ada"}"#;

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_taken_with_everything_that_its_maker_said() {
+    fn an_event_is_taken_with_all_attributes_of_its_producer() {
         let event = with("data", json!({"left": 3, "text": "a\nb"})).unwrap();
         assert_eq!((event.source.as_str(), event.id.as_str(), event.time), ("/wear", "1", None));
         let document: Value = serde_json::from_str(&event.json).unwrap();

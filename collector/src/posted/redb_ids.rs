@@ -80,7 +80,7 @@ impl RedbIds {
     pub fn open(path: &Path, log: Arc<dyn ReadLog>, supervisor: &Supervisor) -> std::io::Result<Self> {
         let state = Arc::new(Mutex::new(State::CatchingUp { percent: 0 }));
         let unwritten = Arc::<Unwritten>::default();
-        let own_log = log.another();
+        let own_log = log.clone_reader();
         let file = File { path: path.to_owned(), log, state: Arc::clone(&state), unwritten: Arc::clone(&unwritten) };
         let thread = Some(supervisor.thread(Part::PostedIds, move || file.run())?);
         let (path, scratch, decoder) = (path.to_owned(), Vec::new(), Decoder::default());
@@ -102,7 +102,7 @@ impl RedbIds {
         if offset < self.log.kept().start {
             return true;
         }
-        let (own, mut found) = (self.log.own(), false);
+        let (own, mut found) = (self.log.collector_name(), false);
         let part = offset..Offset::new(offset.get() + 1);
         let read = Walk::over(&*self.log, part).run(&mut self.scratch, &mut |part| {
             if let events::WalkItem::Entry(entry) = part
@@ -323,7 +323,7 @@ fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) 
     let terms = log.terms();
     let (database, at) = open(path, &terms, end)?;
     let begun = at.max(log.kept().start);
-    let own = log.own();
+    let own = log.collector_name();
     let sources = own.iter().map(|own| NameHash::source(own.as_str())).collect();
     let wanted = Wanted { kinds: Kinds::DERIVED, sources, ..Wanted::default() };
     let (mut decoder, mut found, mut written) = (Decoder::default(), Vec::new(), Ok(()));

@@ -17,8 +17,8 @@ const OWN: &str = "collector";
 fn log(second_term: u64, ids: &[&str]) -> MemoryLog {
     let mut log = MemoryLog::default();
     log.own = Some(SourceId::new(OWN).unwrap());
-    log.terms.begun(7, Offset::ZERO);
-    log.terms.begun(8, Offset::new(second_term));
+    log.terms.add_term(7, Offset::ZERO);
+    log.terms.add_term(8, Offset::new(second_term));
     for id in ids {
         let json = format!(r#"{{"source":"/wear","id":"{id}"}}"#);
         let body = Body::Derived(Derived { kind: "com.example.wear.v1", json: &json });

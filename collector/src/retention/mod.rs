@@ -98,7 +98,7 @@ impl RetentionLoop {
             return;
         }
         while !stopping.is_requested() {
-            self.look(runtime, &stopping);
+            self.apply_rules(runtime, &stopping);
             let every = self.settings.every;
             runtime.block_on(async {
                 tokio::select! {
@@ -110,14 +110,14 @@ impl RetentionLoop {
     }
 
     /// Removes what the rules ask for now.
-    fn look(&mut self, runtime: &Handle, stopping: &Stop) {
+    fn apply_rules(&mut self, runtime: &Handle, stopping: &Stop) {
         let usage = match self.settings.trimming.usage() {
             Ok(usage) => usage,
             Err(error) => return tracing::error!(%error, "retention cannot read the log; it retries later"),
         };
         let now = self.now();
         if let Some(Cut { until, rule }) = self.cut(&usage, now)
-            && self.is_said(Removal { what: RemovalKind::All, until, rule }, runtime)
+            && self.log_removal(Removal { what: RemovalKind::All, until, rule }, runtime)
         {
             self.remove_before(until);
         }
@@ -125,7 +125,7 @@ impl RetentionLoop {
         if let Some(Cut { until, rule }) = self.settings.rules.cut_samples(&usage, now)
             && until > self.settings.emptied_until
             && let Some(until) = self.agreed(&usage, until, self.settings.rules.samples_age.clone(), now, &rule)
-            && self.is_said(Removal { what, until, rule }, runtime)
+            && self.log_removal(Removal { what, until, rule }, runtime)
         {
             self.settings.emptied_until = until;
         }
@@ -182,7 +182,7 @@ impl RetentionLoop {
     }
 
     /// Has the removal logged; returns whether that is on disk.
-    fn is_said(&self, removal: Removal, runtime: &Handle) -> bool {
+    fn log_removal(&self, removal: Removal, runtime: &Handle) -> bool {
         let (until, rule) = (removal.until, removal.rule.clone());
         let said = runtime.block_on(async {
             let said = self.settings.intake.upgrade().ok()?.remove(removal).await.ok()?;

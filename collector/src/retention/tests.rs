@@ -168,7 +168,7 @@ fn after_the_beginning_is_gone_and_a_restart_everybody_goes_on_where_they_were()
     assert_eq!(world.first(), until);
     assert_eq!(ends(&world), before);
     assert_eq!(world.core.sources().key(&source("press")), Some(agents.press.identity.public_key()));
-    assert!(world.core.sources().untold().is_empty(), "what retention removed is no gap");
+    assert!(world.core.sources().unreported_gaps().is_empty(), "what retention removed is no gap");
     assert!(world.core.sources().views().iter().all(|view| view.lanes.iter().all(|lane| lane.gaps.is_empty())));
 
     let again = world.give(&agents.old, &agents.last_of_old);
@@ -191,7 +191,7 @@ fn an_agent_that_comes_back_with_another_past_is_still_found_out() {
 }
 
 #[test]
-fn without_telling_lanes_anew_they_would_be_forgotten() {
+fn lanes_that_are_not_logged_again_would_be_forgotten() {
     let (mut world, agents) = filled();
     let until = world.until(5);
     world.core.log().trimmer().remove_before(until).unwrap();
@@ -203,7 +203,7 @@ fn without_telling_lanes_anew_they_would_be_forgotten() {
 }
 
 #[test]
-fn what_a_crash_keeps_from_being_removed_is_removed_by_the_next_start() {
+fn a_removal_that_a_crash_interrupts_is_completed_by_the_next_start() {
     let (mut world, _) = filled();
     let until = world.until(5);
     world.say(until).unwrap();

@@ -21,7 +21,7 @@ pub enum Scope {
 /// Checks everything that the configuration names; returns all errors.
 pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     let mut wrong = Vec::new();
-    wrong.extend(way_in(config).err());
+    wrong.extend(check_access(config).err());
     if scope == Scope::Reload {
         return wrong;
     }
@@ -54,7 +54,7 @@ pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), S
     }
 }
 
-fn way_in(config: &Config) -> Result<(), RunError> {
+fn check_access(config: &Config) -> Result<(), RunError> {
     match broker_settings(config)? {
         Some(settings) => settings.check()?,
         None => config.endpoint()?.check()?,

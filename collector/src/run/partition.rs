@@ -62,19 +62,19 @@ impl RunningPartition {
         let Surroundings { config, data, supervisor, health, stopping } = around;
         let Upkeep { mut indexing, trimming, emptying } = upkeep;
         let kept = RetentionStart::of(config, &core);
-        let ids = RedbIds::open(&data.join("posted-ids.redb"), reader.another(), supervisor);
+        let ids = RedbIds::open(&data.join("posted-ids.redb"), reader.clone_reader(), supervisor);
         let ids = Box::new(ids.map_err(system("a thread for the posted events"))?);
         let core = core.with_posted_ids(ids).with_new_names(config.names.new_max);
         let (asked, asking) = mpsc::channel(QUESTIONS_MAX);
-        questions::spawn(reader.another(), asking, posts.clone(), supervisor)
+        questions::spawn(reader.clone_reader(), asking, posts.clone(), supervisor)
             .map_err(system("a thread for agents' questions"))?;
         let (writer, views) =
             intake::spawn(core, incoming, outbox, asked, supervisor).map_err(system("a thread for the log"))?;
-        indexing.give_way(commits);
+        indexing.yield_to(commits);
         indexing::spawn(indexing, views.durable.clone(), (*stopping).clone(), supervisor)
             .map_err(system("a thread for the log's indexes"))?;
         let attesting = start_attesting(config, &views, supervisor)?;
-        let removing = Removing { log: reader.another(), trimming, emptying, intake: posts.clone() };
+        let removing = Removing { log: reader.clone_reader(), trimming, emptying, intake: posts.clone() };
         let retention = kept.settings(config, removing, &views, health);
         retention::spawn(retention, (*stopping).clone(), supervisor).map_err(system("a thread for retention"))?;
         let WriterViews { durable, sources, .. } = views;

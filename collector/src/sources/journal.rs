@@ -27,7 +27,7 @@ impl Journal {
     }
 
     /// All changes are on disk: drops the former state, and returns the changed lanes.
-    pub fn settle(&mut self) -> Vec<(SourceId, Lane)> {
+    pub fn mark_committed(&mut self) -> Vec<(SourceId, Lane)> {
         self.keys.clear();
         std::mem::take(&mut self.lanes).into_keys().collect()
     }

@@ -52,7 +52,7 @@ struct LaneGaps {
     /// Missing here, by whatever event.
     gaps: RangeSet,
     /// Missing here, and reported by a gap event.
-    told: RangeSet,
+    reported: RangeSet,
     /// Declared as lost by the source.
     lost: RangeSet,
     losses: VecDeque<LossView>,
@@ -96,8 +96,8 @@ impl LaneRecord {
         self.batches == 0 && gaps.is_empty() && lost.is_empty() && self.in_ring().is_none()
     }
 
-    /// Its sender has said hello, and holds everything before `end`.
-    pub fn held(&mut self, end: Sequence) {
+    /// Records the end of what the sender holds, by its hello.
+    pub fn set_held_end(&mut self, end: Sequence) {
         self.held_end = end;
     }
 
@@ -121,18 +121,18 @@ impl LaneRecord {
     /// Takes a batch that was found in the log at start.
     pub fn recovered(&mut self, offered: &Offered, time_last: Timestamp) {
         if offered.range.end <= self.receiver.end() {
-            if self.filled(offered.range) {
+            if self.fill_gap(offered.range) {
                 self.count(offered, time_last);
             }
             return;
         }
-        self.found(offered.range.first);
+        self.note_gap_before(offered.range.first);
         self.receiver.recovered(offered);
         self.count(offered, time_last);
     }
 
-    /// A batch that begins here was found: sequences before it that are not there are missing, if they can be.
-    fn found(&mut self, first: Sequence) {
+    /// Adds the gap before a batch that was found and begins here, if there can be one.
+    fn note_gap_before(&mut self, first: Sequence) {
         let gap = SequenceRange { first: self.receiver.end(), end: first };
         if !std::mem::take(&mut self.begins_anywhere) && gap.first < gap.end {
             self.missing_mut().gaps.insert_or_join(gap);
@@ -144,7 +144,7 @@ impl LaneRecord {
         let end = self.receiver.end();
         if stretch.end() <= end {
             let range = SequenceRange { first: stretch.first, end: stretch.end() };
-            if self.filled(range) {
+            if self.fill_gap(range) {
                 self.batches += stretch.batches;
                 self.events += range.count();
                 self.time_last = self.time_last.max(stretch.time_last);
@@ -152,7 +152,7 @@ impl LaneRecord {
             return;
         }
         let first = stretch.first.max(end);
-        self.found(stretch.first);
+        self.note_gap_before(stretch.first);
         let recent_first = stretch.recent.first().map_or(stretch.first, |(range, _)| range.first);
         let (earlier, previous) = (SequenceRange { first, end: recent_first }, CHAIN_START);
         if earlier.first < earlier.end {
@@ -192,13 +192,13 @@ impl LaneRecord {
         (end > Sequence::ZERO).then_some(LaneKept { end, time_last: self.time_last, chain })
     }
 
-    /// These sequences have come after all, behind later ones; returns whether all of them were missing.
-    pub fn filled(&mut self, range: SequenceRange) -> bool {
+    /// Takes sequences that came behind later ones out of the gaps; returns whether all of them were missing.
+    pub fn fill_gap(&mut self, range: SequenceRange) -> bool {
         let was_missing = RangeSet::of(range).without(&self.missing.gaps).is_empty();
         if was_missing {
             let missing = self.missing_mut();
             missing.gaps.remove(range);
-            missing.told.remove(range);
+            missing.reported.remove(range);
         }
         was_missing
     }
@@ -230,20 +230,20 @@ impl LaneRecord {
     }
 
     /// Missing sequences that no loss and no gap event names.
-    pub fn untold(&self) -> RangeSet {
-        self.missing.gaps.without(&self.missing.told).without(&self.missing.lost)
+    pub fn unreported_gaps(&self) -> RangeSet {
+        self.missing.gaps.without(&self.missing.reported).without(&self.missing.lost)
     }
 
-    /// A gap event reports these as missing.
-    pub fn tell(&mut self, gap: SequenceRange) {
+    /// Records that a gap event reports these sequences as missing.
+    pub fn report_gap(&mut self, gap: SequenceRange) {
         let missing = self.missing_mut();
         missing.gaps.insert_or_join(gap);
-        missing.told.insert_or_leave(gap);
+        missing.reported.insert_or_leave(gap);
     }
 
     /// Whether a gap event, written or queued, reports all of these as missing.
-    pub fn is_told(&self, gap: SequenceRange) -> bool {
-        RangeSet::of(gap).without(&self.missing.told).is_empty()
+    pub fn is_reported(&self, gap: SequenceRange) -> bool {
+        RangeSet::of(gap).without(&self.missing.reported).is_empty()
     }
 
     /// The source declares a loss.

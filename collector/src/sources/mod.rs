@@ -131,7 +131,7 @@ impl Sources {
             let (end, chain, offset) = (header.end(), offered.chain, Offset::new(head.ordinal));
             self.own_end = Some(OwnEnd { lane, end, chain, offset });
         }
-        self.journal.settle();
+        self.journal.mark_committed();
     }
 
     /// Reads the entries behind the log's newest attestation, which histories leave out.
@@ -221,7 +221,7 @@ impl Sources {
     ///
     /// Returns whether the log has none of it already.
     pub fn fill(&mut self, source: SourceId, lane: Lane, range: SequenceRange) -> bool {
-        self.lane_to_change(source, lane).is_some_and(|record| record.filled(range))
+        self.lane_to_change(source, lane).is_some_and(|record| record.fill_gap(range))
     }
 
     /// Takes the history of a segment, in place of its batches.
@@ -240,7 +240,7 @@ impl Sources {
                     }
                 }
             }
-            self.journal.settle();
+            self.journal.mark_committed();
         }
         for beat in &history.beats {
             self.sources.get_or_add(beat.source).beat(beat);
@@ -285,7 +285,7 @@ impl Sources {
         self.sources.is_empty()
     }
 
-    pub(crate) fn own(&self) -> SourceId {
+    pub(crate) fn collector_name(&self) -> SourceId {
         self.own
     }
 
@@ -335,9 +335,12 @@ impl Sources {
     }
 
     /// Missing sequences of all lanes that no loss and no gap event names.
-    pub(crate) fn untold(&self) -> Vec<(SourceId, Lane, RangeSet)> {
+    pub(crate) fn unreported_gaps(&self) -> Vec<(SourceId, Lane, RangeSet)> {
         let lanes = self.sources.iter().flat_map(|(name, source)| source.lanes.values().map(move |lane| (*name, lane)));
-        lanes.map(|(name, lane)| (name, lane.lane, lane.untold())).filter(|(.., ranges)| !ranges.is_empty()).collect()
+        lanes
+            .map(|(name, lane)| (name, lane.lane, lane.unreported_gaps()))
+            .filter(|(.., ranges)| !ranges.is_empty())
+            .collect()
     }
 
     /// Takes the statements of a critical batch about lanes, and, if the collector wrote it, about keys and gaps. Ends
@@ -394,7 +397,7 @@ impl Sources {
                     && let Some(record) = self.lane_to_change(named, lane)
                 {
                     record.receiver.hello(&Held { lane, first: *end, end: *end });
-                    record.tell(SequenceRange { first: *first, end: *end });
+                    record.report_gap(SequenceRange { first: *first, end: *end });
                 }
             }
             Body::LifeCycle(statement) => self.learn_statement(source, event.time, statement),
@@ -409,9 +412,9 @@ impl Sources {
         }
     }
 
-    /// Everything accepted is on disk.
-    pub(crate) fn settle(&mut self) {
-        for (source, lane) in self.journal.settle() {
+    /// Marks everything accepted as durable.
+    pub(crate) fn mark_committed(&mut self) {
+        for (source, lane) in self.journal.mark_committed() {
             if let Some(record) = self.sources.get_mut(&source).and_then(|source| source.lanes.get_mut(&lane)) {
                 record.receiver.durable();
             }

@@ -26,14 +26,14 @@ impl Sources {
                     (Some(_), LinkState::Online) => NewcomerRank::There,
                     (Some(_), LinkState::Offline | LinkState::Unknown) => NewcomerRank::Away,
                 };
-                self.newcomers.heard(name, standing);
+                self.newcomers.touch(name, standing);
             }
             _ => self.newcomers.remove(&name),
         }
     }
 
-    /// A source has delivered something: it is no newcomer any more.
-    pub(crate) fn has_come(&mut self, name: &SourceId) {
+    /// Records that a source has delivered something: it is no newcomer any more.
+    pub(crate) fn mark_arrived(&mut self, name: &SourceId) {
         if self.newcomers.has(name) {
             self.heard_of(*name);
         }
@@ -66,7 +66,7 @@ impl Sources {
 
     /// The name to drop for one that proves a key: while there is room for such names, one that is known only by
     /// refusals.
-    pub(crate) fn first_to_give_way(&self, is_room_short_of_new: bool) -> Option<SourceId> {
+    pub(crate) fn first_to_drop(&self, is_room_short_of_new: bool) -> Option<SourceId> {
         if is_room_short_of_new { self.newcomers.first_proved() } else { self.newcomers.first() }
     }
 

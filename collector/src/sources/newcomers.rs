@@ -27,8 +27,8 @@ pub(super) struct Newcomers {
 }
 
 impl Newcomers {
-    /// A newcomer has sent something now.
-    pub fn heard(&mut self, name: SourceId, standing: NewcomerRank) {
+    /// Records that a newcomer has sent something now.
+    pub fn touch(&mut self, name: SourceId, standing: NewcomerRank) {
         self.remove(&name);
         self.heard += 1;
         self.known.insert(name, (standing, self.heard));
@@ -80,16 +80,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_heard_of_longest_ago_gives_way_and_who_is_there_comes_last() {
+    fn the_newcomer_heard_least_recently_is_dropped_first_and_a_connected_one_last() {
         let [a, b, c, d] = ["a", "b", "c", "d"].map(SourceId::literal);
         let mut newcomers = Newcomers::default();
-        newcomers.heard(a, NewcomerRank::There);
-        newcomers.heard(b, NewcomerRank::Away);
-        newcomers.heard(c, NewcomerRank::Away);
-        newcomers.heard(d, NewcomerRank::Refused);
+        newcomers.touch(a, NewcomerRank::There);
+        newcomers.touch(b, NewcomerRank::Away);
+        newcomers.touch(c, NewcomerRank::Away);
+        newcomers.touch(d, NewcomerRank::Refused);
         assert_eq!((newcomers.proved(), newcomers.refused()), (3, 1));
         assert_eq!((newcomers.first_proved(), newcomers.first_refused()), (Some(b), Some(d)));
-        newcomers.heard(b, NewcomerRank::Away);
+        newcomers.touch(b, NewcomerRank::Away);
         let mut gone = Vec::new();
         while let Some(first) = newcomers.first() {
             newcomers.remove(&first);

@@ -24,13 +24,13 @@ impl Sources {
         }
         match *statement {
             LifeCycle::TermBegun { partition, term, first, .. } if partition == self.terms.partition().get() => {
-                self.terms.begun(term, first);
+                self.terms.add_term(term, first);
             }
             LifeCycle::Attested { attestation } => {
                 self.unattested.attested(attestation);
                 // A log that has lost the event with which a term began still has it in an attestation.
                 if let Some(newest) = self.unattested.newest().filter(|newest| !self.terms.has(newest.term)) {
-                    self.terms.begun(newest.term, newest.end);
+                    self.terms.add_term(newest.term, newest.end);
                 }
             }
             LifeCycle::RolledBack { source, term, until, end, time } => {

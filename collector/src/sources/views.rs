@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reader_holds_stays_and_the_next_one_sees_the_change() {
+    fn a_view_that_a_reader_holds_stays_and_the_next_one_shows_the_change() {
         let views = SourceViews::default();
         let [press, lathe] = ["press", "lathe"].map(SourceId::literal);
         let new = |name, early| (name, Some(SourceView { early, ..SourceView::new(name) }));

@@ -92,7 +92,7 @@ impl ReadCursor {
     }
 
     /// Continues at `next`: earlier events came from shared pages.
-    pub fn go_on_at(&mut self, next: Offset) {
+    pub fn continue_at(&mut self, next: Offset) {
         assert!(next >= self.next, "a reader only goes forward");
         self.next = next;
     }
@@ -126,7 +126,7 @@ impl ReadCursor {
     pub fn advance(&mut self, log: &dyn ReadLog, sink: &mut impl Sink) -> Result<Page, ReadLogError> {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
-        self.own = log.own();
+        self.own = log.collector_name();
         let (wanted, mut scratch) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.scratch));
         let mut scanned = 0;
         let walked = Walk::over(log, self.next..end).wanting(&wanted).run(&mut scratch, &mut |part| {

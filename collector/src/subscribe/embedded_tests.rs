@@ -62,7 +62,7 @@ fn the_embedded_log_is_read_from_any_offset_and_any_ingest_time() {
     let log = thirty_events(directory.path()).reader();
     assert_eq!(ReadLog::kept(&log), Offset::new(0)..Offset::new(30));
     for from in 0..=30 {
-        assert_eq!(offsets(&*log.another(), Offset::new(from)), (from..30).collect::<Vec<u64>>());
+        assert_eq!(offsets(&*log.clone_reader(), Offset::new(from)), (from..30).collect::<Vec<u64>>());
     }
     for (micros, offset) in [(0, 0), (1_000_000, 0), (1_000_001, 3), (10_000_000, 27), (10_000_001, 30)] {
         assert_eq!(log.at_time(Timestamp::new(micros).unwrap()).unwrap(), Offset::new(offset));
@@ -78,7 +78,7 @@ fn a_flipped_bit_costs_readers_its_batch_and_they_are_told() {
     let place = |nth: usize| bytes.windows(6).enumerate().filter(|(_, six)| *six == b"88-C/a").nth(nth).unwrap().0;
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(b"9", place(4) as u64).unwrap();
-    let events = read(&*log.another(), Offset::new(0));
+    let events = read(&*log.clone_reader(), Offset::new(0));
     let unreadable: Vec<u64> =
         events.iter().filter(|(_, kind)| kind == "afferent.unreadable.v1").map(|(offset, _)| *offset).collect();
     assert_eq!(unreadable, [12]);

@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_takes_its_lines_out_of_a_page_gets_what_it_would_have_read_itself(
+        fn a_reader_that_selects_lines_from_a_page_gets_what_it_would_have_read_itself(
             batches in prop::collection::vec((any::<u8>(), prop::collection::vec(0..18_u8, 1..6)), 1..12),
             rot in 0..60_u64,
             from in 10..40_u64,

@@ -60,8 +60,8 @@ impl Reading {
     }
 
     /// Continues at `next`: earlier events came from shared pages.
-    pub fn go_on_at(&mut self, next: Offset) {
-        self.cursor.go_on_at(next);
+    pub fn continue_at(&mut self, next: Offset) {
+        self.cursor.continue_at(next);
     }
 
     /// Whether events are left out, so that the offsets of the rendered ones have holes.
@@ -183,7 +183,7 @@ mod tests {
             Partition::EMBEDDED
         }
 
-        fn another(&self) -> Arc<dyn ReadLog> {
+        fn clone_reader(&self) -> Arc<dyn ReadLog> {
             unreachable!("one reader is enough")
         }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_retention_removes_under_a_reader_is_told_as_removed_and_not_as_damage() {
+    fn events_removed_under_a_reader_are_reported_as_removed_and_not_as_damage() {
         let shrunk = MemoryLog::beginning_at(15);
         shrunk.append("a", &[sample("x", 4)], 3);
         let log = Shrinking { log: three_batches(), shrunk, looks: AtomicU32::new(0) };

@@ -92,7 +92,7 @@ impl Sink for Into<'_> {
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
         let PageRenderer { writer, source, is_own: known, .. } = &mut *self.rendering;
         (*source, *known) = (Some(entry.header().source), is_own);
-        writer.own(is_own);
+        writer.set_own(is_own);
         writer.entry(entry.partition, entry.head, entry.header());
     }
 

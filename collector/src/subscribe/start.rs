@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_refused_with_what_is_one() {
+    fn a_text_that_is_no_place_is_refused_with_the_form_of_one() {
         for text in ["", "-1", "1.5", "99999999999999999999", "yesterday", "2021-13-01T00:00:00Z", "\0"] {
             let error = text.parse::<Start>().unwrap_err();
             assert!(error.to_string().contains("RFC 3339"), "{text:?}: {error}");

@@ -67,7 +67,7 @@ fn the_end_of_what_the_collector_needs_is_heard_with_its_reason() {
 }
 
 #[test]
-fn what_ends_because_another_part_has_is_not_the_reason() {
+fn a_part_that_ends_because_another_has_is_not_the_reason() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (supervisor, _switch) = supervisor();
     let (way_in, queue) = std::sync::mpsc::channel::<()>();
@@ -84,7 +84,7 @@ fn what_ends_because_another_part_has_is_not_the_reason() {
 }
 
 #[test]
-fn what_ends_after_the_word_to_stop_ends_in_its_time() {
+fn a_part_that_ends_after_the_order_to_stop_ends_in_time() {
     let (supervisor, switch) = supervisor();
     switch.stop();
     assert_eq!(supervisor.thread_once(Part::Writer, || 7).unwrap().join().unwrap(), Some(7));
@@ -148,7 +148,7 @@ fn nice_of(part: Part) -> i64 {
 }
 
 #[test]
-fn who_follows_the_log_has_a_lower_priority_than_who_writes_it() {
+fn followers_of_the_log_have_a_lower_priority_than_its_writer() {
     let own = nice_of(Part::Writer);
     let lower = (own + i64::from(FOLLOWER_NICE)).min(19);
     assert_eq!([Part::Models, Part::Indexer].map(nice_of), [lower; 2]);

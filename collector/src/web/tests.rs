@@ -112,7 +112,7 @@ async fn a_browser_that_has_a_file_is_not_sent_it_again() {
 }
 
 #[test]
-fn what_is_not_part_of_the_page_is_refused_as_the_api_does() {
+fn paths_that_are_not_part_of_the_page_are_refused_as_the_api_does() {
     let absent = ["nothing.js", "../Cargo.toml", "", "vendor", "/etc/passwd", "Index.html"];
     for path in absent.into_iter().chain(CHECKER_FILES) {
         let problem = answer(path, &HeaderMap::new()).unwrap_err();
@@ -168,11 +168,12 @@ fn inline_code_and_foreign_loads_in_a_document_are_found() {
 /// `parts/kinds.js`, made of the table of types.
 fn kinds_script() -> String {
     let named = |is: fn(OnPage) -> bool| {
-        let names: Vec<_> = TYPES.iter().filter(|row| is(row.page)).map(Type::short).collect();
+        let names: Vec<_> = TYPES.iter().filter(|row| is(row.page)).map(Type::short_name).collect();
         names.join(",")
     };
-    let rows =
-        TYPES.iter().map(|row| format!("  {}: {{ title: '{}', icon: '{}' }},\n", row.short(), row.title, row.icon));
+    let rows = TYPES
+        .iter()
+        .map(|row| format!("  {}: {{ title: '{}', icon: '{}' }},\n", row.short_name(), row.title, row.icon));
     format!(
         "// The types of events, as the table in src/kinds.rs has them: a test holds this file against it.\n\n\
          /**\n * What people call them, and a character that stands for each.\n *\n \

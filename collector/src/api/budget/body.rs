@@ -69,7 +69,7 @@ async fn taken(budgets: &Budgets, client: &Client, body: Body, bytes_max: usize)
     let outcome = if claimed > bytes_max as u64 {
         Err(too_large(bytes_max))
     } else {
-        whole(budgets, client, &mut stream, bytes_max).await
+        receive_whole(budgets, client, &mut stream, bytes_max).await
     };
     if outcome.is_err() {
         // A client that is still sending reads the refusal only if the connection is not reset meanwhile.
@@ -84,7 +84,7 @@ async fn taken(budgets: &Budgets, client: &Client, body: Body, bytes_max: usize)
     outcome
 }
 
-async fn whole(
+async fn receive_whole(
     budgets: &Budgets,
     client: &Client,
     stream: &mut BodyDataStream,
@@ -115,7 +115,7 @@ async fn whole(
         patience = patience.saturating_sub(asked.elapsed());
         pace.waited(asked, Instant::now());
         bytes.extend_from_slice(&frame);
-        pace.came(frame.len(), Instant::now());
+        pace.received(frame.len(), Instant::now());
     }
 }
 

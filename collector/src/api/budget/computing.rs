@@ -87,7 +87,7 @@ impl Budgets {
     ) -> Result<T, Problem> {
         let (_, time) = kind.bounds();
         let queue = &self.computations.0[kind as usize];
-        let waited = timeout(time + COMPUTATION_WAIT_BEYOND, queue.turn(client.address())).await;
+        let waited = timeout(time + COMPUTATION_WAIT_BEYOND, queue.wait_turn(client.address())).await;
         let Ok(Ok(turn)) = waited else {
             let detail = match waited {
                 Ok(_) => format!("{COMPUTATIONS_WAITING_MAX} requests of this kind are waiting, which is the limit"),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_waits_for_any_more_ends_and_one_kind_does_not_wait_for_another() {
+    async fn a_computation_that_nobody_waits_for_ends_and_kinds_do_not_wait_for_each_other() {
         let budgets = Arc::new(Budgets::new(100, Arc::default()));
         let asked: Vec<_> = (0..5)
             .map(|_| {

@@ -50,7 +50,7 @@ impl Fair {
     }
 
     /// Waits for a turn; refuses where too many do already.
-    pub async fn turn(self: &Arc<Self>, of: ClientAddress) -> Result<Turn, Full> {
+    pub async fn wait_turn(self: &Arc<Self>, of: ClientAddress) -> Result<Turn, Full> {
         let waits = {
             let mut line = self.lock();
             if line.running < self.places {
@@ -135,10 +135,10 @@ mod tests {
     #[tokio::test]
     async fn a_client_with_one_question_waits_for_one_turn_behind_another_with_a_hundred() {
         let fair = Fair::new(1, 1000);
-        let first = fair.turn(client(1)).await.unwrap();
-        let mut many: Vec<_> = (0..100).map(|_| Box::pin(fair.turn(client(1)))).collect();
+        let first = fair.wait_turn(client(1)).await.unwrap();
+        let mut many: Vec<_> = (0..100).map(|_| Box::pin(fair.wait_turn(client(1)))).collect();
         assert!(many.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
-        let mut one = Box::pin(fair.turn(client(2)));
+        let mut one = Box::pin(fair.wait_turn(client(2)));
         assert!(one.as_mut().now_or_never().is_none());
         drop(first);
         let one = one.now_or_never().expect("by order of arrival it would be the last of 101").unwrap();
@@ -150,15 +150,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_of_those_who_have_gone_are_passed_on_and_too_many_are_refused() {
+    async fn a_turn_of_a_client_that_left_goes_to_the_next_and_too_many_waiting_are_refused() {
         let fair = Fair::new(2, 50);
-        let held = (fair.turn(client(1)).await.unwrap(), fair.turn(client(1)).await.unwrap());
-        let mut gone: Vec<_> = (0..50).map(|_| Box::pin(fair.turn(client(1)))).collect();
+        let held = (fair.wait_turn(client(1)).await.unwrap(), fair.wait_turn(client(1)).await.unwrap());
+        let mut gone: Vec<_> = (0..50).map(|_| Box::pin(fair.wait_turn(client(1)))).collect();
         assert!(gone.iter_mut().all(|turn| turn.as_mut().now_or_never().is_none()));
-        assert_eq!(fair.turn(client(2)).await.map(drop), Err(Full::All { most: 50 }));
+        assert_eq!(fair.wait_turn(client(2)).await.map(drop), Err(Full::All { most: 50 }));
         // Some clients leave before their turn has come, and one when it has come and was not taken.
         gone.truncate(3);
-        let mut last = Box::pin(fair.turn(client(2)));
+        let mut last = Box::pin(fair.wait_turn(client(2)));
         assert!(last.as_mut().now_or_never().is_none());
         drop(held);
         drop(gone);

@@ -129,7 +129,7 @@ impl Budgets {
 
     /// A turn at rendering a page.
     pub async fn rendering(&self, of: ClientAddress) -> Turn {
-        self.rendering.turn(of).await.expect("its queue has no end")
+        self.rendering.wait_turn(of).await.expect("its queue has no end")
     }
 
     /// What clients hold, by its name in metrics.

@@ -21,7 +21,7 @@ impl BodyPace {
     }
 
     /// Bytes have come.
-    pub fn came(&mut self, bytes: usize, now: Instant) {
+    pub fn received(&mut self, bytes: usize, now: Instant) {
         (self.bytes, self.progress) = (self.bytes + bytes as u64, now);
     }
 
@@ -51,7 +51,7 @@ mod tests {
             if pace.deadline() < now {
                 return second;
             }
-            pace.came(bytes, now);
+            pace.received(bytes, now);
         }
         seconds
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_kept_waiting_is_not_slow() {
+    fn a_client_that_was_kept_waiting_does_not_count_as_slow() {
         let begun = Instant::now();
         let mut pace = BodyPace::new(begun);
         let (from, now) = (begun + Duration::from_secs(1), begun + Duration::from_secs(100));

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_says_nothing_makes_room_and_who_has_asked_stays() {
+    async fn a_silent_connection_makes_room_and_one_that_has_asked_stays() {
         let mut reserve = Reserve::new(3);
         let mut tasks = Vec::new();
         for number in 0..100 {

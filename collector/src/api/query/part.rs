@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_query_says_wrong_is_refused_by_name() {
+    fn a_wrong_parameter_of_a_query_is_refused_by_name() {
         for (query, named) in [
             ("from=x", "`from`"),
             ("limit=0", "`limit`"),

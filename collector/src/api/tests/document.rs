@@ -227,7 +227,7 @@ async fn the_document_names_every_route_and_every_method_and_no_other() {
 }
 
 #[test]
-fn whoever_asks_for_types_reads_in_the_document_which_there_are() {
+fn the_document_lists_the_types_that_can_be_asked_for() {
     let document = serde_json::to_value(<openapi::Document as utoipa::OpenApi>::openapi()).unwrap();
     for path in ["/v1/events", "/v1/stream"] {
         let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
@@ -240,7 +240,7 @@ fn whoever_asks_for_types_reads_in_the_document_which_there_are() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_parameter_is_refused_by_every_path_but_those_of_probes() {
+async fn unknown_parameters_are_refused_by_every_path_but_those_of_probes() {
     let served = Served::with_six_events().await;
     let document = serde_json::to_value(<openapi::Document as utoipa::OpenApi>::openapi()).unwrap();
     let mut refusing = 0;

@@ -8,7 +8,7 @@ use super::*;
 fn log_of(partition: u32) -> MemoryLog {
     let mut log = MemoryLog::beginning_at(10);
     log.terms = crate::terms::Terms::of([3; 16], Partition::new(partition));
-    log.terms.begun(1, Offset::new(10));
+    log.terms.add_term(1, Offset::new(10));
     log.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2)], 1_000_000);
     log
 }

@@ -55,8 +55,8 @@ pub(super) fn is_the_same(
         assert_eq!(found, *certificate, "by extracts");
     }
     let own = source("collector");
-    assert_eq!(proved(whole(&disk, about, span, own, means)), *certificate, "by one pass");
-    let by_either_way = proved(prove(&disk, about, span, own, means));
+    assert_eq!(proved(certify_whole_log(&disk, about, span, own, means)), *certificate, "by one pass");
+    let by_either_way = proved(certify(&disk, about, span, own, means));
     assert!(by_either_way == *certificate || is_right_about_the_span(&by_either_way, certificate, entries));
 }
 
@@ -282,7 +282,7 @@ proptest! {
         let (entries, span) = (of_deeds(&deeds), seconds(from, from + len));
         let about = if is_of_machine { About::Machine("88-C".into()) } else { About::Source(source("press")) };
         let disk = befallen(&entries, &fate);
-        let log_is_whole = whole(&disk, &about, span, source("collector"), &by_key());
+        let log_is_whole = certify_whole_log(&disk, &about, span, source("collector"), &by_key());
         let (found, all) = (by_extracts(&disk, &about, span, &by_key()), proved(log_is_whole));
         let Some(found) = found else {
             let may_lead_nowhere = !matches!(fate, Fate::Nothing) || all.is_err() || files(&disk, ".ext").is_empty();
@@ -294,7 +294,7 @@ proptest! {
         }
         // The damage does not bear on the span: the answer is the previous one, and all of the span is still there.
         let before = extracted_log(&entries);
-        let truth = proved(whole(&before, &about, span, source("collector"), &by_key()));
+        let truth = proved(certify_whole_log(&before, &about, span, source("collector"), &by_key()));
         let is_refuted = all.as_ref().map_or(true, |all| all.verdict == Verdict::Refuted);
         prop_assert!(is_refuted && !matches!(fate, Fate::Nothing), "{:#?} and not {:#?}", found, all);
         prop_assert_eq!(&found, &truth);
@@ -336,7 +336,8 @@ fn what_retention_leaves_is_certified_as_it_is_by_new_extracts_and_by_old_ones()
             };
             let mut is_the_same = || {
                 for about in [About::Source(source("press")), About::Machine("88-C".into())] {
-                    let whole = proved(whole(&disk, &about, seconds(0, 58), source("collector"), &by_key()));
+                    let whole =
+                        proved(certify_whole_log(&disk, &about, seconds(0, 58), source("collector"), &by_key()));
                     let by_extracts = by_extracts(&disk, &about, seconds(0, 58), &by_key());
                     found += usize::from(removed && by_extracts.is_some());
                     assert!(by_extracts.is_none_or(|found| found == whole), "{what:?} before {until}");
@@ -394,13 +395,13 @@ fn an_extract_that_leaves_something_out_is_believed_by_nobody_unless_the_collect
     let by = |key| {
         let disk = extracted_log(&entries);
         assert_eq!(forged(&disk, key), 1);
-        prove(&disk, &about, seconds(31, 45), source("collector"), &by_key()).unwrap()
+        certify(&disk, &about, seconds(31, 45), source("collector"), &by_key()).unwrap()
     };
     assert_eq!(by(KEY + 1), truth, "a stranger's word is none");
     assert!(by(KEY).complete, "the control: the lie is one, for whoever has the collector's key");
     let found_key = CheckMaterial::default();
     let disk = extracted_log(&entries);
     forged(&disk, KEY + 1);
-    let found = prove(&disk, &about, seconds(31, 45), source("collector"), &found_key).unwrap();
+    let found = certify(&disk, &about, seconds(31, 45), source("collector"), &found_key).unwrap();
     assert!(!found.complete, "nor where the key is the one that is found");
 }

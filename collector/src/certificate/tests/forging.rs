@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn what_is_all_there_is_certified_for_a_source_and_for_a_machine() {
+fn a_complete_history_is_certified_for_a_source_and_for_a_machine() {
     let entries = history();
     let certificate = of_press(&entries);
     assert_eq!((certificate.verdict, certificate.complete), (Verdict::Complete, true), "{}", text::text(&certificate));

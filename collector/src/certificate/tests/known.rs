@@ -87,7 +87,7 @@ fn no_operator_retires_the_collector_or_whom_nobody_knows() {
 }
 
 #[test]
-fn nobody_and_no_time_have_no_certificate() {
+fn an_unknown_subject_and_an_empty_span_have_no_certificate() {
     let entries = history();
     let late = certified(&entries, About::Source(source("press")), seconds(50, 70)).unwrap();
     assert_eq!(late.causes, [Cause::Open]);
@@ -192,7 +192,7 @@ fn the_time_of_a_ring_that_was_replaced_is_open_and_no_other() {
 }
 
 #[test]
-fn what_an_agent_holds_when_it_says_hello_is_open() {
+fn events_that_an_agent_holds_at_its_hello_are_open() {
     let (mut world, mut press) = at_work();
     press.beats(&mut world, 30);
     let certificate = of(&mut world);

@@ -73,7 +73,7 @@ impl World {
     }
 
     fn say(&mut self, notice: crate::core::Notice) {
-        self.core.say(notice, &clock(self.seconds));
+        self.core.record(notice, &clock(self.seconds));
         self.core.commit(&clock(self.seconds)).unwrap();
     }
 

@@ -170,7 +170,7 @@ fn a_successor_of_the_logs_key_counts_when_the_key_before_has_endorsed_it() {
 }
 
 #[test]
-fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_attests() {
+fn the_newest_key_vouches_for_earlier_keys_as_far_as_it_attests() {
     let (mut world, mut press) = (World::new(), Machine::new("press", 1));
     press.greet(&mut world);
     press.works(&mut world, 30);

@@ -100,7 +100,7 @@ fn sources_are_bounded_and_those_that_have_delivered_go_on() {
 }
 
 #[test]
-fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same_names() {
+fn a_name_that_delivered_nothing_gives_way_to_newer_ones_and_a_start_finds_the_same_names() {
     let disk = SimDisk::of_seed(1);
     let mut core = start(&disk).with_new_names(65_536);
     let mut agents = ["press", "retired", "replaced", "named"].map(|name| Agent::new(name, Stream::Samples, 1));
@@ -114,12 +114,12 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
     core.replace_key(source("replaced"), key, "Ada", &clock(1)).unwrap();
     assert!(agents.iter().all(|agent| !view(&core, agent.name.as_str()).is_new));
     assert_eq!(come(&mut core, &strangers(0..NAMES_NEW_MAX), through_a_broker, 2), vec![None; NAMES_NEW_MAX]);
-    assert_eq!((core.sources().new_names(), core.take_gave_way()), (NAMES_NEW_MAX, BTreeSet::new()));
+    assert_eq!((core.sources().new_names(), core.take_dropped_names()), (NAMES_NEW_MAX, BTreeSet::new()));
     let (before, shown) = (pinned(&core), SourceViews::default());
     assert!(shows_all(&shown, &mut core));
     come(&mut core, &strangers(NAMES_NEW_MAX..NAMES_NEW_MAX + 10), through_a_broker, 3);
     let gone: BTreeSet<SourceId> = strangers(0..10).iter().map(|agent| agent.name).collect();
-    assert_eq!((core.sources().new_names(), core.take_gave_way()), (NAMES_NEW_MAX, gone.clone()));
+    assert_eq!((core.sources().new_names(), core.take_dropped_names()), (NAMES_NEW_MAX, gone.clone()));
     assert!(before.len() == pinned(&core).len() && pinned(&core).keys().all(|name| !gone.contains(name)));
     assert!(agents.iter().all(|agent| pinned(&core).contains_key(&agent.name)), "they were there first, and stay");
     assert!(shows_all(&shown, &mut core), "names that are gone are not shown any more");
@@ -144,7 +144,7 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
 }
 
 #[test]
-fn who_gives_way_in_a_commit_that_fails_has_given_way_once_and_the_newcomer_is_let_in_again() {
+fn a_name_dropped_in_a_failed_commit_is_dropped_once_and_the_newcomer_is_admitted_again() {
     let disk = SimDisk::of_seed(1);
     let mut core = start(&disk).with_new_names(1);
     let key = identity(5).public_key();

@@ -90,7 +90,7 @@ fn a_proof_that_was_overheard_proves_nothing_over_another_connection() {
 }
 
 #[test]
-fn who_sends_without_having_proved_itself_is_asked_for_a_hello_and_nobody_else_is() {
+fn only_a_sender_that_has_not_proved_itself_is_asked_for_a_hello() {
     let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = start(&disk);

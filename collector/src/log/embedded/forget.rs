@@ -79,7 +79,7 @@ impl<D: Disk> Forgetter<D> {
     /// When a segment keeps its samples: call it again for the others.
     pub fn step(&mut self, until: Offset) -> Result<Option<Forgotten>, ForgetError> {
         let shared = Arc::clone(&self.shared);
-        let _tending = shared.tend();
+        let _tending = shared.lock_files();
         while let Some((file, offsets)) = shared.with_samples(until.get(), &self.passed) {
             let first = offsets.start;
             let old = SoundSegment::read(&*self.disk, &file.name, &file, first, offsets.end);

@@ -389,7 +389,7 @@ fn readers_at_work_see_every_offset_while_segment_after_segment_is_replaced() {
     assert!(is_emptied > 1000 && index_all_of(&log) == 0, "{is_emptied} batches");
     assert!(info(&disk).unwrap().is_sound());
     // The indexes lead a search past all emptied batches.
-    let first = log.reader().stretch(Offset::ZERO, &Wanted::default()).unwrap();
+    let first = log.reader().next_range(Offset::ZERO, &Wanted::default()).unwrap();
     let newest = info(&disk).unwrap().segments.pop().unwrap();
     assert_eq!(first.start, newest.first);
 }

@@ -55,7 +55,7 @@ struct Outline {
 
 impl Outline {
     /// Where the entry with `offset` lies, or the run's first entry when `offset` lies before the run.
-    fn place(&self, points: &[IndexPoint], offset: u64, until: u64) -> ReadStart {
+    fn read_start(&self, points: &[IndexPoint], offset: u64, until: u64) -> ReadStart {
         let behind = points.partition_point(|point| point.offset <= offset);
         let point = &points[behind.max(1) - 1];
         let (wanted, position) = (offset.max(self.offsets.start), u64::from(point.position));
@@ -81,7 +81,7 @@ pub(super) struct Run {
     whole: IndexPoint,
     /// All names in it, in order, once they are known, if they are few.
     names: Option<Box<[NameHash]>>,
-    told: KnownFrom,
+    known_from: KnownFrom,
 }
 
 impl Run {
@@ -98,7 +98,7 @@ impl Run {
             points: Points::Here(Vec::new()),
             whole,
             names: None,
-            told: KnownFrom::Heads,
+            known_from: KnownFrom::Heads,
         }
     }
 
@@ -129,19 +129,19 @@ impl Run {
         self.whole.marks.may_hold_samples()
     }
 
-    fn takes(&mut self, index: SegmentIndex) {
+    fn take_index(&mut self, index: SegmentIndex) {
         assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
         self.whole = IndexPoint::whole(&index.points);
         let (points, names) = (Points::Here(index.points), held_names(index.names));
-        (self.points, self.names, self.told) = (points, names, KnownFrom::Segment);
+        (self.points, self.names, self.known_from) = (points, names, KnownFrom::Segment);
     }
 
     /// A new file has replaced its own, under the same name.
-    fn becomes(&mut self, index: SegmentIndex) {
+    fn replace_file(&mut self, index: SegmentIndex) {
         let SegmentFile { name, seed } = &*self.file;
         self.file = Arc::new(SegmentFile { name: name.clone(), seed: *seed });
         self.stop = index.stop;
-        self.takes(index);
+        self.take_index(index);
     }
 }
 
@@ -196,7 +196,7 @@ impl Runs {
         let (first, end) = (index.first, index.end);
         let (start, stop, names) = (SEGMENT_HEADER_LEN as u64, index.stop, held_names(index.names));
         let (file, whole, points) = (Arc::clone(file), IndexPoint::whole(&index.points), Points::Beside);
-        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: KnownFrom::File });
+        self.0.push(Run { file, first, end, start, stop, points, whole, names, known_from: KnownFrom::File });
     }
 
     /// The last run.
@@ -217,7 +217,7 @@ impl Runs {
 
     /// Segments that will not grow, are whole, and have no index yet: file and offsets.
     fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
-        self.finished().filter(|run| run.told == KnownFrom::Heads).map(|run| (&run.file, run.first..run.end))
+        self.finished().filter(|run| run.known_from == KnownFrom::Heads).map(|run| (&run.file, run.first..run.end))
     }
 
     fn find(&self, offset: u64) -> Option<&Run> {
@@ -291,8 +291,8 @@ impl Shared {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).is_waiting()
     }
 
-    /// The lock for creating, replacing or removing files of finished segments.
-    pub fn tend(&self) -> MutexGuard<'_, ()> {
+    /// Takes the lock for creating, replacing or removing files of finished segments.
+    pub fn lock_files(&self) -> MutexGuard<'_, ()> {
         self.tending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -323,7 +323,7 @@ impl Shared {
 
     /// The result of `look` over the points of a run. They may have to be loaded first: the runs are not locked
     /// meanwhile.
-    fn look<D: Disk, T>(
+    fn with_points<D: Disk, T>(
         &self,
         disk: &D,
         find: impl FnOnce(&Runs) -> Option<&Run>,
@@ -351,13 +351,13 @@ impl Shared {
     ///
     /// # Errors
     /// When the index cannot be opened, which shows nothing about the segment.
-    pub fn place<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<ReadStart>> {
-        self.look(disk, |runs| runs.find(offset), |run, points| run.place(points, offset, until))
+    pub fn read_start<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<ReadStart>> {
+        self.with_points(disk, |runs| runs.find(offset), |run, points| run.read_start(points, offset, until))
     }
 
     /// The next offsets from `from` on, and before the log's end, that can hold wanted events; a hole can hold
     /// anything.
-    pub fn stretch<D: Disk>(&self, disk: &D, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
+    pub fn next_range<D: Disk>(&self, disk: &D, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
         let end = self.durable_end();
         let mut from = from;
         while let Some(outline) = self.next_fitting(&mut from, wanted) {
@@ -411,7 +411,7 @@ impl Shared {
     }
 
     /// The segments that will not grow and are whole, oldest first: file and offsets.
-    pub fn whole(&self) -> Vec<(Arc<SegmentFile>, Range<u64>)> {
+    pub fn whole_segments(&self) -> Vec<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| runs.finished().map(|run| (Arc::clone(&run.file), run.first..run.end)).collect())
     }
 
@@ -474,7 +474,7 @@ impl Shared {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = at(&runs) {
             self.insides.forget(&runs.0[at].file);
-            runs.0[at].becomes(index);
+            runs.0[at].replace_file(index);
         }
         Ok(true)
     }
@@ -494,7 +494,7 @@ impl Shared {
         // It may have been removed meanwhile.
         if let Ok(at) = found {
             self.insides.forget(&runs.0[at].file);
-            runs.0[at].takes(index);
+            runs.0[at].take_index(index);
         }
     }
 
@@ -503,20 +503,20 @@ impl Shared {
     pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| {
             let run = runs.find(offset)?;
-            (run.told == KnownFrom::File || matches!(run.points, Points::Beside)).then_some(())?;
+            (run.known_from == KnownFrom::File || matches!(run.points, Points::Beside)).then_some(())?;
             Some((Arc::clone(&run.file), run.first..run.end))
         })
     }
 
     /// The index file of the segment that begins at `first` cannot be checked against the segment: the segment is
     /// damaged. `readable` are the points of its readable entries.
-    pub fn doubt(&self, first: u64, readable: Vec<IndexPoint>) {
+    pub fn mark_unverifiable(&self, first: u64, readable: Vec<IndexPoint>) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
             let run = &mut runs.0[at];
             self.insides.forget(&run.file);
             let readable = if readable.is_empty() { vec![run.whole] } else { readable };
-            (run.points, run.names, run.told) = (Points::Here(readable), None, KnownFrom::Heads);
+            (run.points, run.names, run.known_from) = (Points::Here(readable), None, KnownFrom::Heads);
         }
     }
 
@@ -537,7 +537,7 @@ impl Shared {
             let next = points.partition_point(|point| point.offset <= offset);
             points.get(next).map_or(run.offsets.end, |point| point.offset)
         };
-        match self.look(disk, |runs| runs.find(offset), next) {
+        match self.with_points(disk, |runs| runs.find(offset), next) {
             Ok(next) => next.unwrap_or_else(|| self.durable_end()),
             // How far the damage goes is unknown: the next read shows it.
             Err(_) => offset + 1,
@@ -552,7 +552,7 @@ impl Shared {
             let end = points.get(at + 1).map_or(run.offsets.end, |point| point.offset);
             Some(points[at].offset..end)
         };
-        Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), last)?.flatten())
+        Ok(self.with_points(disk, |runs| find(runs).map(|at| &runs.0[at]), last)?.flatten())
     }
 
     /// The offset of the first point that holds an entry of `time` or later before the next point.
@@ -561,6 +561,6 @@ impl Shared {
         let first = |_: &Outline, points: &[IndexPoint]| {
             points.iter().find(|point| point.latest(kind) >= time).map(|point| point.offset)
         };
-        Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), first)?.flatten())
+        Ok(self.with_points(disk, |runs| find(runs).map(|at| &runs.0[at]), first)?.flatten())
     }
 }

@@ -337,7 +337,7 @@ fn names_of_a_segment_take_no_more_room_than_they_need() {
 }
 
 #[test]
-fn damage_that_a_reader_finds_is_told_and_told_again_by_the_next_start() {
+fn damage_that_a_reader_finds_is_reported_and_reported_again_by_the_next_start() {
     let disk = SimDisk::of_seed(1);
     let names = with_points(&disk);
     disk.change(&segment_of(&names[1]).unwrap(), 100_000, |byte| !byte);
@@ -370,7 +370,7 @@ fn an_index_whose_write_fails_or_is_cut_off_is_made_at_the_next_start() {
 fn stretches(reader: &LogReader<SimDisk>, wanted: &Wanted) -> BTreeSet<u64> {
     let mut at = Offset::ZERO;
     let mut found = BTreeSet::new();
-    while let Some(range) = reader.stretch(at, wanted) {
+    while let Some(range) = reader.next_range(at, wanted) {
         assert!(range.start >= at && range.start < range.end, "{range:?} from {at}");
         found.extend(range.start.get()..range.end.get());
         at = range.end;
@@ -423,7 +423,7 @@ fn a_stretch_is_read_without_what_lies_behind_it() {
     let (log, ..) = open_reading_everything(&disk);
     index_all(&log);
     let reader = log.reader();
-    let range = reader.stretch(Offset::new(500), &Wanted::default()).unwrap();
+    let range = reader.next_range(Offset::new(500), &Wanted::default()).unwrap();
     let mut scratch = Vec::new();
     let (mut at, mut last) = (range.start, 0);
     while at < range.end {

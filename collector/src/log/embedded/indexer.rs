@@ -44,8 +44,8 @@ impl<D: Disk> Indexer<D> {
     /// Builds the missing files of the next segment.
     pub fn step(&mut self) -> Indexed {
         let shared = Arc::clone(&self.shared);
-        self.turns.next();
-        let _tending = shared.tend();
+        self.turns.wait();
+        let _tending = shared.lock_files();
         let Some((file, offsets, left)) = self.shared.unindexed(&self.passed) else { return self.extract() };
         let first = offsets.start;
         match self.make(&file, offsets) {
@@ -62,9 +62,9 @@ impl<D: Disk> Indexer<D> {
             let found = damage::find(&*self.disk, file, offsets.start, offsets.end, None);
             found.into_iter().for_each(|damage| self.shared.damaged(damage));
         })?;
-        self.turns.next();
+        self.turns.wait();
         let index = SegmentIndex::of(&segment, file)?;
-        self.turns.next();
+        self.turns.wait();
         let written = index.write(&*self.disk, &file.name);
         self.shared.looked_into(index);
         if written.is_ok() {
@@ -84,7 +84,7 @@ impl<D: Disk> Indexer<D> {
             self.extracted.get(&first).is_none_or(|seen| !Arc::ptr_eq(seen, file))
         };
         let (disk, key) = (&*self.disk, signer.1.public_key());
-        let mut whole = self.shared.whole();
+        let mut whole = self.shared.whole_segments();
         whole.retain(|(file, offsets)| is_new(file, offsets.start));
         let mut left = whole.len();
         for (file, offsets) in whole {
@@ -104,7 +104,7 @@ impl<D: Disk> Indexer<D> {
 
     /// Removes indexes and extracts whose segment is gone, and unfinished segments; returns how many.
     pub fn tidy(&self) -> usize {
-        let _tending = self.shared.tend();
+        let _tending = self.shared.lock_files();
         let Ok(files) = self.disk.list() else { return 0 };
         let is_there = |segment: &str| files.iter().any(|(name, _)| name == segment);
         let segment_of = |name: &str| segment_index::segment_of(name).or_else(|| extract::segment_of(name));
@@ -115,7 +115,7 @@ impl<D: Disk> Indexer<D> {
 }
 
 impl<D: Disk + Send + Sync> Indexing for Indexer<D> {
-    fn give_way(&mut self, commits: Commits) {
+    fn yield_to(&mut self, commits: Commits) {
         self.turns = Turns::new(commits);
     }
 

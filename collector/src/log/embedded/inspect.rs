@@ -108,7 +108,7 @@ pub fn info<D: Disk>(disk: &D) -> Result<InspectReport, OpenError> {
 
 /// Whole entries of its segments that do not count, because a later segment begins before them. A failed write leaves
 /// such entries, and none of them was written when a later offset was durable already.
-pub(crate) fn uncounted<D: Disk>(disk: &D, report: &InspectReport) -> Result<Vec<Uncounted>, OpenError> {
+pub(crate) fn uncounted_entries<D: Disk>(disk: &D, report: &InspectReport) -> Result<Vec<Uncounted>, OpenError> {
     let (survey, mut bytes, mut all) = (survey(disk)?, Vec::new(), Vec::new());
     for segment in survey.segments.iter().filter(|segment| segment.limit != u64::MAX) {
         let known = report.segments.iter().find(|known| known.file == segment.file.name);

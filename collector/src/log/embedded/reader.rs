@@ -122,14 +122,14 @@ impl<D: Disk> LogReader<D> {
     }
 
     /// The collector's name as a source, if it was set.
-    pub fn own(&self) -> Option<SourceId> {
+    pub fn collector_name(&self) -> Option<SourceId> {
         self.own
     }
 
     /// The next offsets from `from` on that can hold wanted events, as far as the indexes show; `None` when no durable
     /// ones can.
-    pub fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
-        let range = self.shared.stretch(&*self.disk, from.get(), wanted)?;
+    pub fn next_range(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
+        let range = self.shared.next_range(&*self.disk, from.get(), wanted)?;
         Some(Offset::new(range.start)..Offset::new(range.end))
     }
 
@@ -216,7 +216,7 @@ impl<D: Disk> LogReader<D> {
     /// The index that a segment of the log should have.
     #[cfg(test)]
     pub(super) fn derived(&self, name: &str) -> SegmentIndex {
-        let whole = self.shared.whole();
+        let whole = self.shared.whole_segments();
         let (file, offsets) = whole.iter().find(|(file, _)| file.name == name).expect("it is in the log");
         SegmentIndex::derive(&*self.disk, file, offsets.start, offsets.end).expect("it is sound")
     }
@@ -286,7 +286,7 @@ impl<D: Disk> LogReader<D> {
     /// yet: unreadable entries may be elsewhere than that file claims. Returns whether to try again. Blocks for as long
     /// as a segment is read.
     pub fn mend_index(&self, offset: Offset) -> bool {
-        let _tending = self.shared.tend();
+        let _tending = self.shared.lock_files();
         let Some((file, offsets)) = self.shared.told_by_file(offset.get()) else { return false };
         let first = offsets.start;
         match SegmentIndex::derive(&*self.disk, &file, first, offsets.end) {
@@ -301,7 +301,7 @@ impl<D: Disk> LogReader<D> {
                 self.look_for_damage(&file, offsets.clone());
                 // The next start must read the segment and report its damage.
                 let _ = self.disk.remove(&segment_index::name(&file.name));
-                self.shared.doubt(first, IndexPoint::readable(&*self.disk, &file, offsets));
+                self.shared.mark_unverifiable(first, IndexPoint::readable(&*self.disk, &file, offsets));
                 // Now the index locates the readable entries.
                 true
             }
@@ -337,7 +337,7 @@ impl<D: Disk> LogReader<D> {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         // The name must still lead to the file that the lookup found.
         let _names = self.shared.fixed_names();
-        let place = self.shared.place(&*self.disk, from.get(), until.get()).map_err(not_opened)?;
+        let place = self.shared.read_start(&*self.disk, from.get(), until.get()).map_err(not_opened)?;
         let Some(place) = place else { return Ok(None) };
         if hand.as_ref().is_none_or(|hand| !Arc::ptr_eq(&hand.about, &place.file)) {
             let name = &place.file.name;

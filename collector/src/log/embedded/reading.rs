@@ -23,7 +23,7 @@ where
         Partition::EMBEDDED
     }
 
-    fn another(&self) -> Arc<dyn ReadLog> {
+    fn clone_reader(&self) -> Arc<dyn ReadLog> {
         Arc::new(self.clone())
     }
 
@@ -32,11 +32,11 @@ where
     }
 
     fn at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
-        self.seek_time(TimeKind::Ingest, time).map_err(|error| told(error, self.first()))
+        self.seek_time(TimeKind::Ingest, time).map_err(|error| read_log_error(error, self.first()))
     }
 
     fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
-        LogReader::end_at_time(self, time).map_err(|error| told(error, self.first()))
+        LogReader::end_at_time(self, time).map_err(|error| read_log_error(error, self.first()))
     }
 
     fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
@@ -54,7 +54,9 @@ where
         while from < until {
             let chunk = match self.read_until(from, until, LOG_READ_BYTES, scratch) {
                 Err(ReadError::Corrupt { .. }) if self.mend_index(from) => continue,
-                read => read.inspect_err(|error| self.report_damage(error)).map_err(|error| told(error, from))?,
+                read => {
+                    read.inspect_err(|error| self.report_damage(error)).map_err(|error| read_log_error(error, from))?
+                }
             };
             if chunk.is_empty() {
                 let end = chunk.next();
@@ -71,12 +73,12 @@ where
         Ok(())
     }
 
-    fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
-        LogReader::stretch(self, from, wanted)
+    fn next_range(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
+        LogReader::next_range(self, from, wanted)
     }
 
-    fn own(&self) -> Option<SourceId> {
-        LogReader::own(self)
+    fn collector_name(&self) -> Option<SourceId> {
+        LogReader::collector_name(self)
     }
 
     fn terms(&self) -> Arc<Terms> {
@@ -99,7 +101,7 @@ where
     }
 }
 
-fn told(error: ReadError, at: Offset) -> ReadLogError {
+fn read_log_error(error: ReadError, at: Offset) -> ReadLogError {
     match error {
         ReadError::Disk { .. } => ReadLogError::Disk { at, reason: error.to_string() },
         ReadError::Corrupt { file, first, end } => ReadLogError::Damaged { first, end, reason: format!("in {file}") },

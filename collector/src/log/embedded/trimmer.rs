@@ -46,7 +46,7 @@ impl<D: Disk> Trimmer<D> {
     /// # Errors
     /// When the disk refuses: the next call removes the rest.
     pub fn remove_before(&self, until: Offset) -> Result<Trimmed, OpenError> {
-        let _tending = self.shared.tend();
+        let _tending = self.shared.lock_files();
         self.shared.forget_before(until.get());
         let mut trimmed = Trimmed::default();
         // Including segments in which no offset counts.

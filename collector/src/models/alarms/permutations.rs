@@ -66,7 +66,7 @@ fn made(numbers: &mut Numbers) -> Vec<Made> {
 type Told = BTreeMap<(String, String), (String, usize, Value, Value, u64)>;
 
 fn by_model(arrival: &[Made], heads: &[afferent_protocol::batch::Header], at: Timestamp) -> Told {
-    let mut model = AnyModel::another(&Alarms::new(AlarmsSettings::default()));
+    let mut model = AnyModel::clone_model(&Alarms::new(AlarmsSettings::default()));
     for (offset, made) in (0..).zip(arrival) {
         match made.what {
             What::Machine(transition, priority) => {
@@ -158,7 +158,7 @@ fn by_looking(all: &[Made], at: Timestamp) -> Told {
 }
 
 #[test]
-fn what_is_told_of_alarms_is_a_function_of_the_set_of_events() {
+fn the_state_of_alarms_is_a_function_of_the_set_of_events() {
     let heads = heads(&SOURCES);
     let mut differs_by_arrival = 0;
     for seed in 0..CASES {
@@ -190,7 +190,7 @@ fn made_up(numbers: &mut Numbers) -> Vec<(String, u16, i64)> {
 }
 
 #[test]
-fn when_all_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_whatever_order_they_came() {
+fn when_the_table_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_any_order() {
     use super::super::testing::{Log, TestEvent, alarm, at};
     let mut numbers = Numbers(7);
     let noise = made_up(&mut numbers);

@@ -78,7 +78,7 @@ impl AlarmsState {
     pub(super) fn make_room(&mut self, ingest: Timestamp) {
         let horizon = Timestamp::clamped(self.latest.micros().saturating_sub(MODEL_ALARM_HORIZON_US));
         let mut gone = self.beyond_horizon(horizon);
-        gone.drain(..).for_each(|(source, weight, key)| self.let_go(source, weight, &key, ingest));
+        gone.drain(..).for_each(|(source, weight, key)| self.drop_claim(source, weight, &key, ingest));
         let counts = counts_of(self.conditions.values());
         self.share = share_of(&counts, self.share);
         let mut weights: BTreeMap<SourceId, Vec<(AlarmWeight, &Key)>> = BTreeMap::new();
@@ -93,7 +93,7 @@ impl AlarmsState {
             gone.extend(weights[..count].iter().map(|(weight, key)| (*source, *weight, (*key).clone())));
         }
         drop(weights);
-        gone.drain(..).for_each(|(source, weight, key)| self.let_go(source, weight, &key, ingest));
+        gone.drain(..).for_each(|(source, weight, key)| self.drop_claim(source, weight, &key, ingest));
         // More sources than there is room for, with one condition each.
         let mut left: Vec<(SourceId, AlarmWeight, Key)> = Vec::new();
         let all: usize = self.conditions.values().map(|condition| condition.claims().len()).sum();
@@ -102,7 +102,7 @@ impl AlarmsState {
             left.sort_unstable_by(|one, other| (one.1, &one.2, one.0).cmp(&(other.1, &other.2, other.0)));
             left.truncate(all - MODEL_ALARMS_MAX);
         }
-        left.drain(..).for_each(|(source, weight, key)| self.let_go(source, weight, &key, ingest));
+        left.drain(..).for_each(|(source, weight, key)| self.drop_claim(source, weight, &key, ingest));
     }
 
     /// The conditions that have been over for so long that late raises are not expected, when the table is full: the
@@ -126,7 +126,7 @@ impl AlarmsState {
         })
     }
 
-    fn let_go(&mut self, source: SourceId, weight: AlarmWeight, key: &Key, ingest: Timestamp) {
+    fn drop_claim(&mut self, source: SourceId, weight: AlarmWeight, key: &Key, ingest: Timestamp) {
         let condition = self.conditions.get_mut(key).expect("it was found there");
         if condition.release(source) {
             return;
@@ -136,7 +136,7 @@ impl AlarmsState {
             AlarmWeight::Beyond(last) | AlarmWeight::Over(last) => self.horizon = self.horizon.max(Some(last)),
             AlarmWeight::Alarm(priority, _) => {
                 *self.dropped.entry(priority).or_default() += 1;
-                self.not_shown.give_way(source, ingest);
+                self.not_shown.count_dropped(source, ingest);
             }
         }
     }

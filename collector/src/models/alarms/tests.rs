@@ -30,7 +30,7 @@ fn of_priority<'a>(event: Event<'a>, priority: u16) -> Event<'a> {
 }
 
 #[test]
-fn an_alarm_is_told_until_it_is_over_and_somebody_has_seen_it() {
+fn an_alarm_is_listed_until_it_is_over_and_somebody_has_seen_it() {
     let all = [belt(1, Raised), belt(2, Cleared), belt(3, Acknowledged)];
     let told: Vec<_> = (1..=3).map(|count| states(&Log::of(&all[..count]), 9)).collect();
     assert_eq!(told, [vec!["unacked_active".to_owned()], vec!["unacked_cleared".to_owned()], vec![]]);
@@ -56,7 +56,7 @@ fn a_shelved_alarm_goes_on_living() {
 }
 
 #[test]
-fn what_was_cleared_after_it_was_raised_is_not_active_though_the_clear_came_first() {
+fn an_alarm_cleared_after_it_was_raised_is_not_active_even_if_the_clear_came_first() {
     assert_eq!(states(&Log::of(&[belt(20, Cleared), belt(10, Raised)]), 30), ["unacked_cleared"]);
     assert_eq!(states(&Log::of(&[belt(5, Raised), belt(4, Cleared)]), 9), ["unacked_active"]);
     let seen = [belt(30, Acknowledged), belt(20, Cleared), belt(10, Raised)];
@@ -98,7 +98,7 @@ fn whether_an_acknowledgement_means_anything_is_known() {
 }
 
 #[test]
-fn the_least_important_alarms_go_in_whatever_order_they_came_and_what_went_is_told() {
+fn the_least_important_alarms_are_dropped_in_any_order_and_reported() {
     // Priority 900 comes last, as when a plant stops for one cause.
     let names: Vec<String> = (0..20_000).map(|number| format!("c{number}")).collect();
     let event = |number: usize| {

@@ -51,11 +51,12 @@ impl MachineCounters {
         }
     }
 
-    pub fn settle(&mut self) {
+    /// Folds the oldest values of the largest counters into their sums, until all fit in the limit.
+    pub fn fold_oldest(&mut self) {
         let bytes = |(_, counter): &(CountedQuantity, CounterHistory)| counter.bytes();
         while self.counters.values().map(bytes).sum::<usize>() > MODEL_COUNTER_BYTES_MAX {
             let largest = self.counters.values_mut().max_by_key(|counter| bytes(counter));
-            largest.into_iter().for_each(|(_, counter)| counter.settle());
+            largest.into_iter().for_each(|(_, counter)| counter.fold_oldest());
         }
     }
 

@@ -135,7 +135,7 @@ fn check(ours: &[Plain], noise: &[Noise], order: &[usize]) -> Result<u32, TestCa
 }
 
 #[test]
-fn what_a_stranger_makes_up_changes_nothing_that_is_told_of_others() {
+fn events_that_a_stranger_makes_up_change_nothing_about_others() {
     let events = proptest::collection::vec(any_plain(), EVENTS);
     let noise = proptest::collection::vec(any_noise(), 30..60);
     let both = (events, noise).prop_perturb(|(events, noise), mut rng| {

@@ -105,7 +105,7 @@ impl Models {
                 self.live_state(&self.live(), definition, now, span, end)
             }
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
-                let (end, at) = self.place(as_of)?;
+                let (end, at) = self.resolve(as_of)?;
                 let fold = self.replayed(definition, end, cancel)?;
                 self.state_of(&fold, definition, at.unwrap_or(fold.time()), span)
             }
@@ -129,7 +129,7 @@ impl Models {
             }
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 // One offset for both: the log may grow in between.
-                let (end, at) = self.place(as_of)?;
+                let (end, at) = self.resolve(as_of)?;
                 let of = |definition| {
                     let fold = self.replayed(definition, end, cancel)?;
                     self.state_of(&fold, definition, at.unwrap_or(fold.time()), Span::default())
@@ -143,8 +143,8 @@ impl Models {
     }
 
     /// The offset of a request, and its time if the request named a time.
-    pub(in super::super) fn place(&self, as_of: AsOf) -> Result<(Offset, Option<Timestamp>), AskError> {
-        let log = self.0.log.another();
+    pub(in super::super) fn resolve(&self, as_of: AsOf) -> Result<(Offset, Option<Timestamp>), AskError> {
+        let log = self.0.log.clone_reader();
         let (start, time) = match as_of {
             AsOf::Now(now) => (Start::End, Some(now)),
             AsOf::First => (Start::First, None),
@@ -162,7 +162,7 @@ impl Models {
         end: Offset,
         cancel: &Cancel,
     ) -> Result<Fold, AskError> {
-        let log = self.0.log.another();
+        let log = self.0.log.clone_reader();
         let mut fold = start_of(definition, self.0.store.as_ref(), &*log, end);
         let is_cancelled = || cancel.is_cancelled() || self.0.stopping.is_requested();
         fold_log(&*log, &mut fold, end, &is_cancelled, &mut Fold::entry)?;
@@ -171,7 +171,7 @@ impl Models {
 
     /// A reader of the log.
     pub(in super::super) fn log(&self) -> std::sync::Arc<dyn crate::log::ReadLog> {
-        self.0.log.another()
+        self.0.log.clone_reader()
     }
 
     fn live_state(

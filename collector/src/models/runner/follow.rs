@@ -44,7 +44,7 @@ fn join_equals(folds: Vec<Fold>) -> Vec<Fold> {
 impl Models {
     /// Follows the log until it is stopped, and saves everything then.
     pub(super) fn follow(&self, mut durable: watch::Receiver<Offset>, runtime: &Handle) {
-        let log = self.0.log.another();
+        let log = self.0.log.clone_reader();
         let mut turns = Turns::new(self.0.commits.clone());
         let mut saved = (self.live().next(), Instant::now());
         let mut place = Fold::new(Vec::new(), saved.0, Default::default());
@@ -114,7 +114,7 @@ impl Models {
         let outcome = fold_log(log, place, part, &stopping, &mut |place, entry, end| {
             self.catch_up(place.next());
             let passage = place.entry_through(entry, end, &mut |_, seen, _| {
-                turns.next();
+                turns.wait();
                 self.live().chunk(seen);
             });
             self.live().passed(entry, &passage);

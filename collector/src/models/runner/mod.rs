@@ -243,7 +243,7 @@ impl Threads {
 }
 
 impl RebuildProgress {
-    fn tell(&self, fold: &Fold) {
+    fn publish(&self, fold: &Fold) {
         self.next.store(fold.next().get(), Ordering::Relaxed);
         self.time.store(fold.time().micros().unsigned_abs(), Ordering::Relaxed);
     }

@@ -55,7 +55,7 @@ impl Models {
     }
 
     fn begin(&self, definition: &Definition, from: Option<Offset>) -> Result<(), RecomputeError> {
-        let log = self.0.log.another();
+        let log = self.0.log.clone_reader();
         let fold = match from {
             // A snapshot at the first offset is empty; there is none before it.
             None => start_of(definition, None, &*log, Offset::ZERO),
@@ -72,7 +72,7 @@ impl Models {
         // Late events are sorted in until the model is handed over.
         fold.members.iter_mut().for_each(|member| member.sort(true));
         let progress = Arc::new(RebuildProgress::default());
-        progress.tell(&fold);
+        progress.publish(&fold);
         for member in &fold.members {
             tracing::info!(model = %member.id, from = fold.next().get(), "recomputing a model from the log");
             locked(&self.0.rebuilding).insert(member.id.clone(), Arc::clone(&progress));
@@ -97,7 +97,7 @@ impl Models {
     }
 
     fn run(&self, mut fold: Fold, progress: &RebuildProgress) {
-        let log = self.0.log.another();
+        let log = self.0.log.clone_reader();
         let stopping = || self.0.stopping.is_requested();
         let mut turns = Turns::new(self.0.commits.clone());
         loop {
@@ -106,12 +106,12 @@ impl Models {
             let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
             let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, entry, end| {
                 fold.entry_through(entry, end, &mut |members, seen, _| {
-                    turns.next();
+                    turns.wait();
                     members.iter_mut().for_each(|member| member.apply(seen));
                 });
-                progress.tell(fold);
+                progress.publish(fold);
             });
-            progress.tell(&fold);
+            progress.publish(&fold);
             match outcome {
                 Ok(()) if end.since(fold.next()) <= NEAR_EVENTS => break,
                 Ok(()) => {

@@ -176,16 +176,16 @@ fn snapshots_of_a_term_that_does_not_hold_are_not_used_although_the_log_has_thei
     let runtime = Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let mut before = MemoryLog::default();
-    before.terms.begun(7, Offset::ZERO);
+    before.terms.add_term(7, Offset::ZERO);
     append(&before, &[50]);
     let started = Started::new(&runtime, &before, Some(directory.path().into()));
     started.caught_up(&before);
     started.stop();
     // The log was restored to its first twenty events, and other events came; then agents sent the last one again.
     let mut log = MemoryLog::default();
-    log.terms.begun(7, Offset::ZERO);
+    log.terms.add_term(7, Offset::ZERO);
     append(&log, &[20]);
-    log.terms.begun(8, Offset::new(20));
+    log.terms.add_term(8, Offset::new(20));
     for offset in 20..50 {
         let event = event(if offset < 49 { 100 + offset } else { offset });
         log.append("press-88", &[event], event.time.micros());
@@ -252,7 +252,7 @@ impl super::super::AnyModel for Mistaken {
     fn load(&mut self, _: &[u8]) -> Result<(), super::super::StateError> {
         Ok(())
     }
-    fn another(&self) -> Box<dyn super::super::AnyModel> {
+    fn clone_model(&self) -> Box<dyn super::super::AnyModel> {
         Box::new(Self)
     }
 }

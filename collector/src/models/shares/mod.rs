@@ -331,7 +331,7 @@ impl<T, D> ClaimTable<T, D> {
 
     fn drop_all(&mut self, dropped: &[ranks::Dropped], ingest: Timestamp, gone: &mut impl FnMut(T)) {
         for dropped in dropped {
-            self.not_shown.give_way(dropped.source, ingest);
+            self.not_shown.count_dropped(dropped.source, ingest);
             let slot = &mut self.slots[dropped.place as usize];
             let is_kept = slot.as_mut().expect("a claim has a place").release(dropped.number);
             self.ranks.forget_idle(dropped.number);

@@ -111,7 +111,7 @@ fn first_come(arrival: &[(EventHead, Seriousness)], size: ClaimLimits) -> BTreeS
 }
 
 #[test]
-fn which_claims_are_kept_is_a_function_of_the_set_of_events_also_when_all_is_full() {
+fn the_kept_claims_are_a_function_of_the_set_of_events_even_when_the_table_is_full() {
     let heads = heads(&SOURCES);
     let (mut full, mut differs_by_arrival) = (0, 0);
     for seed in 0..CASES {
@@ -154,7 +154,7 @@ fn flood(names: &[&'static str], source: usize, hour: usize) -> Vec<(EventHead, 
 }
 
 #[test]
-fn who_makes_names_up_has_its_share_and_those_who_come_later_have_theirs() {
+fn a_client_that_makes_names_up_has_its_share_and_later_clients_have_theirs() {
     let heads = heads(&SOURCES);
     let size = SIZES[0];
     let mut arrival = flood(&NAMES, 2, 9);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_is_an_error_and_not_a_no() {
+    fn a_condition_that_cannot_be_evaluated_is_an_error_and_not_a_no() {
         for text in ["value > 80.0", "code", "nonsense(code)"] {
             assert!(holds(text).is_err(), "{text}: {:?}", holds(text));
         }

@@ -263,11 +263,11 @@ impl Models {
         cancel: &Cancel,
     ) -> Result<Report, PlanRunError> {
         let log = self.log();
-        let (end, at) = self.place(until)?;
+        let (end, at) = self.resolve(until)?;
         let actual = match from {
             None => WhatIf::new(plan, log.kept().start),
             Some(from) => {
-                let (from, _) = self.place(from)?;
+                let (from, _) = self.resolve(from)?;
                 let mut actual = Fold::new(Vec::new(), from, Timestamp::default());
                 for model in &plan.models {
                     let mut fold = self.replayed(model, from.min(end), cancel)?;

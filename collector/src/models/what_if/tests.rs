@@ -118,7 +118,7 @@ fn other_settings_are_an_alternative_too() {
 }
 
 #[test]
-fn what_is_wrong_with_a_plan_is_told_by_alternative_rule_and_key() {
+fn faults_of_a_plan_are_reported_by_alternative_rule_and_key() {
     let rule = |rule: &str| format!("[[alternative]]\nname = \"x\"\n[[alternative.rule]]\n{rule}");
     for (text, told) in [
         (rule("action = \"drop\"\nwhen = \"code ==\""), "alternative \"x\", rule 1: `when`"),

@@ -66,7 +66,7 @@ impl AtWork {
 
     /// Lets it run once; returns the oldest offset then.
     fn look(&mut self) -> Offset {
-        self.retention.look(self.runtime.handle(), &self.stopping);
+        self.retention.apply_rules(self.runtime.handle(), &self.stopping);
         self.log.kept().start
     }
 
@@ -106,7 +106,7 @@ fn by_age_goes_what_attestations_make_old_and_a_clock_that_is_years_ahead_makes_
 }
 
 #[test]
-fn where_nobody_says_what_time_it_is_nothing_is_old_until_an_agent_does() {
+fn nothing_is_old_until_an_agent_says_what_time_it_is() {
     let mut waits = AtWork::new(filled().0, age("30m"), |settings| settings.newest = None);
     assert_eq!(waits.look(), Offset::ZERO);
     let warning = waits.warning(CLOCK).expect("it says so");

@@ -194,10 +194,10 @@ impl Subscriptions {
             return if same { Ok(Created::Known) } else { Err(SubscriptionError::Other(name)) };
         }
         let since = Instant::now();
-        let gave_way = room::gives_way(&named.taken(), maker.by, since)?;
+        let gave_way = room::to_displace(&named.taken(), maker.by, since)?;
         if let Some(gone) = gave_way {
             self.store.remove(&gone)?;
-            named.gave_way(gone);
+            named.displace(gone);
         }
         let begins = begins.map(Timestamp::micros);
         let made = Some(Creation { by: maker.by, at: maker.at.micros(), used: Use::Never });
@@ -349,7 +349,8 @@ impl Table {
         self.known.iter().map(taken).collect()
     }
 
-    fn gave_way(&mut self, name: SourceId) {
+    /// Removes a subscription that gives way to a new one, and remembers its name for its readers.
+    fn displace(&mut self, name: SourceId) {
         self.known.remove(&name);
         if self.gone.len() == SUBSCRIPTIONS_GONE_KEPT {
             self.gone.pop_front();

@@ -52,7 +52,7 @@ impl Occupant {
 }
 
 /// The subscription that gives way to a new one of this client; `None` if there is room.
-pub(super) fn gives_way(all: &[Occupant], by: ClientAddress, now: Instant) -> Result<Option<SourceId>, NoRoom> {
+pub(super) fn to_displace(all: &[Occupant], by: ClientAddress, now: Instant) -> Result<Option<SourceId>, NoRoom> {
     let own = || all.iter().filter(|taken| taken.is_by(by));
     let short = if own().filter(|taken| taken.is_unmoved()).count() >= SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX {
         NoRoom::UnmovedOfOne
@@ -97,27 +97,27 @@ mod tests {
     }
 
     #[test]
-    fn who_has_its_share_of_what_nobody_has_moved_gives_way_to_itself_and_others_have_room() {
+    fn a_client_with_its_share_of_unmoved_subscriptions_displaces_its_own_and_others_have_room() {
         let now = Instant::now();
         let later = now + SUBSCRIPTION_IDLE_TIME;
         let fresh = taken(SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX, 1, Use::Never, now);
         assert_eq!(
-            gives_way(&fresh, address(1), now),
+            to_displace(&fresh, address(1), now),
             Err(NoRoom::UnmovedOfOne),
             "first come, first served took 1,000"
         );
-        assert_eq!(gives_way(&fresh, address(2), now), Ok(None));
-        assert_eq!(gives_way(&fresh, address(1), later), Ok(Some(name("s-1-Never-0"))), "the oldest one");
+        assert_eq!(to_displace(&fresh, address(2), now), Ok(None));
+        assert_eq!(to_displace(&fresh, address(1), later), Ok(Some(name("s-1-Never-0"))), "the oldest one");
         let read = taken(SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX, 1, Use::Read, now);
-        assert_eq!(gives_way(&read, address(1), later), Err(NoRoom::UnmovedOfOne), "what was read never does");
+        assert_eq!(to_displace(&read, address(1), later), Err(NoRoom::UnmovedOfOne), "what was read never does");
         let moved = taken(SUBSCRIPTIONS_OF_ONE_MAX, 1, Use::Moved, now);
-        assert_eq!(gives_way(&moved[1..], address(1), later), Ok(None));
-        assert_eq!(gives_way(&moved, address(1), later), Err(NoRoom::OfOne));
-        assert_eq!(gives_way(&moved, address(2), later), Ok(None), "a quarter is left for others");
+        assert_eq!(to_displace(&moved[1..], address(1), later), Ok(None));
+        assert_eq!(to_displace(&moved, address(1), later), Err(NoRoom::OfOne));
+        assert_eq!(to_displace(&moved, address(2), later), Ok(None), "a quarter is left for others");
     }
 
     #[test]
-    fn when_all_are_taken_the_oldest_of_who_has_most_that_nobody_has_read_gives_way() {
+    fn at_the_limit_the_oldest_unread_subscription_of_the_largest_owner_gives_way() {
         let now = Instant::now();
         let later = now + SUBSCRIPTION_IDLE_TIME;
         let of_many = [
@@ -130,9 +130,9 @@ mod tests {
         let unknown = Occupant { name: name("old"), made: None, since: now };
         let all = [of_many, vec![unknown; 100]].concat();
         assert_eq!(all.len(), SUBSCRIPTIONS_MAX);
-        assert_eq!(gives_way(&all, address(9), now), Err(NoRoom::All), "none was idle for long");
-        assert_eq!(gives_way(&all, address(9), later), Ok(Some(name("s-1-Never-0"))));
+        assert_eq!(to_displace(&all, address(9), now), Err(NoRoom::All), "none was idle for long");
+        assert_eq!(to_displace(&all, address(9), later), Ok(Some(name("s-1-Never-0"))));
         let used = [taken(750, 3, Use::Moved, now), vec![unknown; 250]].concat();
-        assert_eq!(gives_way(&used, address(9), later), Err(NoRoom::All), "what is used, or nobody knows of, stays");
+        assert_eq!(to_displace(&used, address(9), later), Err(NoRoom::All), "what is used, or nobody knows of, stays");
     }
 }

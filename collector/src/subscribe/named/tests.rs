@@ -137,7 +137,7 @@ fn cursors_are_read_back_and_nothing_else_is() {
 }
 
 #[test]
-fn what_was_never_read_gives_way_to_another_one_and_who_asks_for_it_is_told() {
+fn an_unread_subscription_gives_way_to_another_one_and_its_readers_learn_why() {
     let directory = tempfile::tempdir().unwrap();
     let subscriptions = Subscriptions::open(directory.path(), 7).unwrap();
     let create = |text: &str, maker: Creator| {

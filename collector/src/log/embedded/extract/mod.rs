@@ -93,7 +93,7 @@ pub struct Section {
 
 impl Directory {
     /// For every source whether it speaks of the machine; `None` when that is not known.
-    pub fn speaks(&self, machine: &str) -> impl Iterator<Item = (SourceId, Option<bool>)> {
+    pub fn sources_about(&self, machine: &str) -> impl Iterator<Item = (SourceId, Option<bool>)> {
         let machine = NameHash::machine(machine);
         let speaks = move |entry: &SectionEntry| Some(entry.machines.as_ref()?.binary_search(&machine).is_ok());
         self.sections.iter().map(move |entry| (entry.source, speaks(entry)))

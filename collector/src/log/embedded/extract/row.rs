@@ -178,7 +178,7 @@ impl RowFacts {
         for (at, record) in (0..).zip(records) {
             let Ok(record) = record else { return told() };
             let event = record.event;
-            if !may_tell || !bears(&event.body, is_own) {
+            if !may_tell || !is_needed(&event.body, is_own) {
                 continue;
             }
             is_more |= what != Self::Quiet;
@@ -200,7 +200,7 @@ impl RowFacts {
 }
 
 /// Whether a certificate uses an event. `is_own`: whether the event is the collector's.
-fn bears(body: &Body<'_>, is_own: bool) -> bool {
+fn is_needed(body: &Body<'_>, is_own: bool) -> bool {
     match body {
         Body::Loss(_) => true,
         Body::LifeCycle(change) => match kinds::of_change(change.kind()).certifies {

@@ -25,7 +25,7 @@ pub enum ProveError {
 ///
 /// # Errors
 /// When the log cannot be read, or has no event of the subject.
-pub fn prove<D: Disk>(
+pub fn certify<D: Disk>(
     disk: &D,
     about: &About,
     span: Span,
@@ -36,12 +36,12 @@ pub fn prove<D: Disk>(
     let log = Beside::load(disk, &own, Offset::new(u64::MAX))?;
     match extracts::certificate(&log, &CertificateRequest { about, span, own, means }) {
         Some(certificate) => Ok(certificate?),
-        None => whole(disk, about, span, own, means),
+        None => certify_whole_log(disk, about, span, own, means),
     }
 }
 
 /// Certifies by the whole log. It is read once, unless a later batch may declare the key or name of an earlier one.
-pub fn whole<D: Disk>(
+pub fn certify_whole_log<D: Disk>(
     disk: &D,
     about: &About,
     span: Span,
