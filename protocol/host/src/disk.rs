@@ -78,6 +78,15 @@ impl FsDisk {
         if self.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
+    /// The path of one of its files.
+    fn path(&self, name: &str) -> PathBuf {
+        assert!(
+            !name.is_empty() && !name.contains('/'),
+            "a file of the disk lies in its directory, and not at {name:?}"
+        );
+        self.directory.join(name)
+    }
+
     /// The directory.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -101,12 +110,12 @@ impl Disk for FsDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().read(true).write(!self.is_read_only).open(self.directory.join(name))
+        OpenOptions::new().read(true).write(!self.is_read_only).open(self.path(name))
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<File> {
         self.check_writable()?;
-        let path = self.directory.join(name);
+        let path = self.path(name);
         let file = files::new_file().read(true).open(&path)?;
         if len > 0 {
             let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len);
@@ -122,12 +131,13 @@ impl Disk for FsDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.check_writable()?;
-        std::fs::remove_file(self.directory.join(name))
+        std::fs::remove_file(self.path(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        assert_ne!(from, to, "a file takes the place of a different one");
         self.check_writable()?;
-        std::fs::rename(self.directory.join(from), self.directory.join(to))
+        std::fs::rename(self.path(from), self.path(to))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
