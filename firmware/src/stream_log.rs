@@ -167,6 +167,7 @@ impl<'m> StreamLog<'m> {
 
     /// What new events belong to from now on; the rows must be sealed or empty.
     pub fn begin_epoch(&mut self, epoch: Epoch) {
+        debug_assert!(self.rows.is_empty(), "open rows keep their epoch");
         self.epoch = epoch;
         (self.next, self.sealed_end, self.previous, self.unsent_from) = (0, 0, 0, 0);
     }
@@ -184,6 +185,7 @@ impl<'m> StreamLog<'m> {
     /// Seals the open rows, of which there are some: when this gives `Ok`, they are in the queue; else they are open
     /// still.
     pub fn seal(&mut self, clock: &ClockReading, source: &SourceId, work: &mut [u8]) -> Result<(), PushError> {
+        debug_assert!(!self.rows.is_empty(), "a batch has events");
         let goes_on = |last: &Run| last.first == last.end || (last.epoch, last.end) == (self.epoch, self.next);
         if self.runs.is_full() && !self.runs.last().is_some_and(goes_on) {
             return Err(PushError::Full);
@@ -208,6 +210,7 @@ impl<'m> StreamLog<'m> {
 
     /// Gives the next `count` sequences to events that are lost; the rows must be sealed or empty.
     pub fn skip(&mut self, count: u32) -> Hole {
+        debug_assert!(self.rows.is_empty(), "open rows keep their sequences");
         let first = self.next;
         self.next = first.saturating_add(count);
         Hole { epoch: self.epoch, first, end: self.next }
@@ -239,6 +242,7 @@ impl<'m> StreamLog<'m> {
             }
         }
         self.runs.truncate(kept);
+        debug_assert!(self.runs.iter().all(|run| run.first <= run.end), "a run does not end before it begins");
         if self.runs.first().map(|run| run.epoch) != under_way {
             self.parting = Parting::NONE;
         }
@@ -408,6 +412,7 @@ impl StreamLog<'_> {
                 self.sent.since = now;
             }
         }
+        debug_assert!(from < end, "what is sent goes on");
         (self.sent.epoch, self.sent.end) = (run.epoch, end);
         self.sent.bytes += len;
         self.may_have(run.epoch, end);

@@ -149,6 +149,7 @@ impl Ring<'_> {
 
     #[inline(never)]
     fn put(&mut self, head: usize, used: usize) {
+        debug_assert!(used <= self.bytes.len(), "a queue holds no more than it has room for");
         let turn = self.valid().map_or(1, |control| control.turn.wrapping_add(1));
         let mut control = Control { turn, head: self.wrapped(head) as u32, used: used as u32, crc: 0 };
         control.crc = control.checksum();
