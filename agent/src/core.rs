@@ -243,6 +243,8 @@ impl<D: Disk> AgentCore<D> {
         match self.ring.append(stream, batch, &now.clock) {
             Ok(appended) => {
                 assert_eq!(appended.lane.stream, stream, "a batch is written to the lane of its stream");
+                assert!(appended.range.first < appended.range.end, "a commit moves the end of its lane");
+                assert!(batch.is_empty(), "what is durable has left the open batch");
                 assert!(commit > self.durable[at], "commits become durable in their order");
                 self.durable[at] = commit;
                 self.report_held();

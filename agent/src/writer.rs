@@ -335,7 +335,7 @@ impl<D: Disk> Round<D> {
                 let done = self.parts.core.commit(stream, commit, &mut self.spare[at], &now);
                 if done.moved && stream == Stream::Critical {
                     // Whoever waits for a breakdown does not wait for the samples' commit.
-                    self.parts.durable.send_replace(self.parts.core.durable_commits());
+                    self.publish_durable();
                 }
                 committed.moved |= done.moved;
                 committed.trouble = committed.trouble.or(done.trouble);
@@ -344,11 +344,21 @@ impl<D: Disk> Round<D> {
         if committed.moved {
             self.heartbeat_at_ms.get_or_insert(0);
             self.poll_at_ms = Some(0);
-            self.parts.durable.send_replace(self.parts.core.durable_commits());
+            self.publish_durable();
         }
         if committed.moved || committed.trouble.is_some() {
             self.set_trouble(committed.trouble);
         }
+    }
+
+    /// Wakes the producers whose events are durable now.
+    fn publish_durable(&self) {
+        let commits = self.parts.core.durable_commits();
+        self.parts.durable.send_modify(|known| {
+            let is_ahead = known.iter().zip(&commits).all(|(before, now)| before <= now);
+            assert!(is_ahead, "what was accepted stays accepted");
+            *known = commits;
+        });
     }
 
     fn set_trouble(&mut self, trouble: Option<Arc<str>>) {

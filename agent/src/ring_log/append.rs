@@ -196,6 +196,7 @@ impl<D: Disk> RingLog<D> {
             let _ = self.pool.grow_beyond(COPY_SEGMENTS);
         }
         let (number, file) = self.pool.take()?;
+        assert!(!self.is_active(number), "a file that is written to is not taken once more");
         let knowledge = self.knowledge(pen);
         let batch = self.buffers[at].batch().expect("only what was sealed is written");
         let (lane, first) = (batch.lane, batch.first());

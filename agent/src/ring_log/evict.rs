@@ -63,7 +63,11 @@ impl<D: Disk> RingLog<D> {
                 Err(error) => refused = Some(error),
             }
             match self.victim(stream) {
-                Some((number, segment)) => self.evict(number, &segment, clock)?,
+                Some((number, segment)) => {
+                    let is_fair = stream == Stream::Critical || segment.lane.stream == Stream::Samples;
+                    assert!(is_fair, "samples push out no breakdown");
+                    self.evict(number, &segment, clock)?;
+                }
                 None => break,
             }
         }

@@ -55,6 +55,7 @@ impl LaneState {
 
     /// Holds again what begins at `to`, behind a hole that begins there.
     pub fn rewind(&mut self, to: Sequence) {
+        assert!(to < self.released_end, "only what was released is held again");
         self.released_end = to;
         self.release(to);
     }
