@@ -56,6 +56,8 @@ fn shares(files: u64, mqtt_max: usize) -> Result<ConnectionLimits, TooFewFiles> 
     let left = files - FILES_OWN - REFUSALS_AT_ONCE as u64;
     let http = (left / 4 / FILES_OF_HTTP_CONNECTION).min(HTTP_CONNECTIONS_MAX as u64);
     let mqtt = left - http * FILES_OF_HTTP_CONNECTION;
+    let shared = mqtt + http * FILES_OF_HTTP_CONNECTION + FILES_OWN + REFUSALS_AT_ONCE as u64;
+    assert!(mqtt > 0 && http > 0 && shared <= files, "both sides have a share, and no more is shared than there is");
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     Ok(ConnectionLimits { mqtt: count(mqtt).min(mqtt_max), http: count(http) })
 }

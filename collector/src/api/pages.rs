@@ -67,6 +67,7 @@ impl Pages {
             return self.rendered().await;
         }
         let page = shared(&self.log, tail, first, room).await?;
+        assert!((page.first..=page.next).contains(&first), "a shared page holds what follows the reader's place");
         if reading.is_filtered() && room.is_short() {
             return self.rendered().await;
         }

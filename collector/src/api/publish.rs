@@ -79,6 +79,7 @@ pub(super) async fn publish(
     super::amend::check(&api, amended).await?;
     let named: Vec<(String, String)> = events.iter().map(|event| (event.source.clone(), event.id.clone())).collect();
     let places = if events.is_empty() { Vec::new() } else { append_events(&api, events).await? };
+    assert_eq!(places.len(), named.len(), "each posted event has its place");
     let told = |((source, id), place): ((String, String), PostedAt)| {
         let PostedAt { offset, duplicate } = place;
         PublishedEvent { source, id, partition, offset: offset.to_string(), duplicate }

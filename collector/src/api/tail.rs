@@ -81,7 +81,9 @@ impl Drop for TailFollower {
         self.tail.filtered.fetch_sub(usize::from(self.is_filtered), Ordering::Relaxed);
         // Under the lock, so that no page is added after the last follower has left.
         let mut pages = self.tail.pages();
-        if self.tail.followers.fetch_sub(1, Ordering::Relaxed) == 1 {
+        let before = self.tail.followers.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "a follower that leaves was counted");
+        if before == 1 {
             *pages = VecDeque::new();
         }
     }
@@ -109,6 +111,7 @@ impl Tail {
         if self.followers.load(Ordering::Relaxed) == 0 {
             return;
         }
+        assert!(page.first <= page.next, "a page does not end before it begins");
         pages.push_back(page);
         let mut bytes: usize = pages.iter().map(|page| page.bytes.len()).sum();
         while pages.len() > TAIL_PAGES_MAX || (bytes > TAIL_BYTES_MAX && pages.len() > 1) {

@@ -158,6 +158,7 @@ impl<L: UnifiedLog> Core<L> {
         // Keys and gaps come before the batches that depend on them.
         self.own.flush(&mut self.log, &mut self.sources, clock);
         let header = batch.header();
+        assert_eq!(header.range(), offered.range, "a batch is appended as it was judged");
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let record = self.sources.lane_to_change(agent, lane).expect("it was judged by this record");
         if record.accepted(offered, header.time_last) {
@@ -179,6 +180,7 @@ impl<L: UnifiedLog> Core<L> {
         let header = batch.header();
         let clock_offset_us = self.clocks.offset_us(&header.source, &header.clock, clock);
         let first = self.log.append_measured(batch, clock.wall, clock_offset_us);
+        assert!(first >= self.log.durable_end(), "a new entry lies behind everything durable");
         let (count, chain) = (header.count, offered.chain);
         self.own.appended(Entered { first, stamp: clock.wall, count, chain, clock_offset_us });
         clock_offset_us

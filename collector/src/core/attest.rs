@@ -74,6 +74,8 @@ impl Attester {
 
     /// A batch was appended.
     pub fn push(&mut self, entered: Entered, is_attestation: bool) {
+        let is_next = self.recent.last().is_none_or(|last| last.entered.end() == entered.first);
+        assert!(is_next, "the running hash takes the entries of a commit one after the other, without a hole");
         self.recent.push(Recent { entered, is_attestation });
     }
 
@@ -112,6 +114,7 @@ impl Attester {
         if !is_wanted {
             return None;
         }
+        assert!(self.attested_until <= self.end, "an attestation binds no less than the one before");
         let attestation = Attestation {
             key: identity.public_key(),
             log_id: here.log_id,

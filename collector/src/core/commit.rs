@@ -47,8 +47,12 @@ impl<L: UnifiedLog> Core<L> {
         self.report_damage(clock);
         self.own.attest_due(&self.place(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
+        let before = self.log.durable_end();
         match self.log.commit() {
-            Ok(_) => {
+            Ok(end) => {
+                assert!(before <= end, "the durable end cannot go back");
+                assert_eq!(end, self.log.durable_end(), "a commit returns the durable end");
+                assert_eq!(self.log.buffered_bytes(), 0, "what is acked is on disk, and nothing waits behind it");
                 self.sources.mark_committed();
                 self.names.mark_committed();
                 self.pieces.committed();
@@ -59,6 +63,8 @@ impl<L: UnifiedLog> Core<L> {
             }
             Err(error) => {
                 self.is_lost = error.is_unknown();
+                let is_kept = self.is_lost || self.log.durable_end() == before;
+                assert!(is_kept, "of an aborted commit nothing is durable");
                 self.sources.roll_back();
                 self.names.roll_back();
                 self.own.roll_back(&self.sources);

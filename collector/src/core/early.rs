@@ -42,6 +42,7 @@ impl Early {
             self.taken.insert(source, EarlyUsage { batches: taken.batches + 1, bytes: taken.bytes + bytes });
             self.kept.insert(key, kept);
         }
+        assert!(self.bytes <= EARLY_BYTES_TOTAL_MAX, "what waits in memory is bounded");
     }
 
     /// The batch of the lane that begins at `end`; drops those before it, which the log already holds.
@@ -67,6 +68,7 @@ impl Early {
 
     fn remove(&mut self, key: &(SourceId, Lane, Sequence)) -> Option<EarlyBatch> {
         let kept = self.kept.remove(key)?;
+        assert!(self.bytes >= kept.bytes.len(), "what goes was counted when it came");
         self.bytes -= kept.bytes.len();
         if let Some(taken) = self.taken.get_mut(&key.0) {
             taken.batches -= 1;

@@ -219,6 +219,7 @@ impl OwnEvents {
             let first = self.seal(log, sources, clock).get();
             offsets.extend((first..first + open).map(Offset::new));
         }
+        assert!(offsets.is_sorted(), "posted events stand in the log in the order in which they were given");
         offsets
     }
 
@@ -232,6 +233,7 @@ impl OwnEvents {
         // The collector's clock is the reference for all others.
         let clock_offset_us = Some(0);
         let offset = log.append_measured(&batch, clock.wall, clock_offset_us);
+        assert!(offset >= log.durable_end(), "a new entry lies behind everything durable");
         let is_attestation = std::mem::replace(&mut self.is_attestation, true);
         let entered = Entered { first: offset, stamp: clock.wall, count: header.count, chain, clock_offset_us };
         self.attester.push(entered, is_attestation);
@@ -248,6 +250,8 @@ impl OwnEvents {
 
     /// Marks everything appended as durable.
     pub fn mark_committed(&mut self, clock: &ClockReading) {
+        assert!(self.builder.is_empty(), "what was queued before a commit is in a batch of it");
+        assert!(self.durable.next <= self.end.next, "the own lane cannot go back");
         self.durable = self.end;
         self.attester.mark_committed(clock.monotonic_us);
         for told in self.flushed.drain(..) {
@@ -259,6 +263,8 @@ impl OwnEvents {
 
     /// The last commit failed: queues again the events of it that still hold.
     pub fn roll_back(&mut self, sources: &Sources) {
+        assert!(self.builder.is_empty(), "what was queued before a commit was in a batch of it");
+        assert!(self.durable.next <= self.end.next, "what is durable of the own lane is not beyond its end");
         self.end = self.durable;
         self.attester.roll_back();
         for told in self.flushed.drain(..).rev() {

@@ -56,6 +56,7 @@ impl Pieces {
         join.bytes.extend_from_slice(&piece[overlap..]);
         self.bytes += piece.len() - overlap;
         assert!(join.bytes.len() <= head.len, "a piece lies within its batch");
+        assert!(self.bytes <= PIECES_BYTES_TOTAL_MAX, "what is joined in memory is bounded");
         // The pieces stay until the batch is on disk: after a failed commit, the last piece comes once more.
         if join.bytes.len() == head.len { Joined::Whole(join.bytes.clone()) } else { Joined::Part }
     }
@@ -76,7 +77,9 @@ impl Pieces {
     }
 
     fn forget(&mut self, key: &(SourceId, Stream)) {
-        self.bytes -= self.joins.remove(key).map_or(0, |join| join.bytes.len());
+        let gone = self.joins.remove(key).map_or(0, |join| join.bytes.len());
+        assert!(gone <= self.bytes, "what goes was counted when it came");
+        self.bytes -= gone;
     }
 
     /// Whether there is room for so many bytes more; drops batches that have not grown for long.

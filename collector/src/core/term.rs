@@ -44,6 +44,7 @@ impl<L: UnifiedLog> Core<L> {
         let (first, term) = (self.log.durable_end(), self.sources.drawn_term());
         self.own.begin_term(self.place(), clock);
         self.make_durable(clock)?;
+        assert!(self.log.durable_end() > first, "a term begins with an event that is on disk");
         self.sources.terms_mut().add_term(term, first);
         self.log.publish_terms(self.sources.terms().clone());
         self.is_begun = true;

@@ -149,6 +149,7 @@ fn remove_oldest(
         too_many -= usize::from(goes);
         goes
     });
+    assert_eq!(too_many, 0, "as many go as are too many");
     *of_agent = stay;
     gone
 }

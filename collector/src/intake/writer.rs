@@ -217,6 +217,7 @@ impl<A: Admission> WriterLoop<A> {
 
     /// Passes the waiting items to the core, as many as one commit takes.
     fn take(&mut self, first: Incoming) {
+        assert!(self.taken.is_empty(), "everything of the commit before was answered");
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(incoming) = next {
@@ -344,6 +345,7 @@ impl<A: Admission> WriterLoop<A> {
         };
         self.health.committed();
         self.send_answers(answers);
+        assert!(self.taken.is_empty(), "a commit answers everything that it holds");
         Ok(())
     }
 

@@ -307,6 +307,7 @@ impl<'l> Walk<'l> {
                 if entry.first() > self.at {
                     flow = self.missing(entry.first().min(until), LOST, each);
                 }
+                assert!(entry.end() > self.at, "an engine passes on each entry once, in order");
                 if flow.is_continue() && entry.first() < until {
                     flow = each(WalkItem::Entry(entry));
                     self.at = self.at.max(entry.end());

@@ -181,6 +181,7 @@ impl Fold {
         if !is_whole {
             self.unreadable += entry_end.since(passed.max(entry.first()));
         }
+        assert!(self.next <= entry_end, "a fold only goes forward");
         let is_emptied = entry.header().is_emptied();
         self.members.iter_mut().for_each(|member| member.counts_from.passed(entry.ingest(), entry_end, is_emptied));
         self.next = entry_end;

@@ -44,6 +44,7 @@ impl Unwritten {
     pub fn push(&self, ids: &[(EventKey, Offset)], end: Offset) {
         let mut known = self.lock();
         assert!(known.end <= end, "the log's durable end cannot regress");
+        assert!(ids.iter().all(|(_, offset)| *offset < end), "an id is kept once its event is durable");
         known.end = end;
         if !ids.is_empty() {
             known.known.extend(ids.iter().copied());

@@ -115,10 +115,14 @@ impl RetentionLoop {
             Ok(usage) => usage,
             Err(error) => return tracing::error!(%error, "retention cannot read the log; it retries later"),
         };
+        let is_in_order = usage.segments.is_sorted_by(|one, next| one.end < next.end);
+        assert!(is_in_order, "an engine lists finished segments from the oldest on");
         let now = self.now();
         if let Some(Cut { until, rule }) = self.cut(&usage, now)
             && self.log_removal(Removal { what: RemovalKind::All, until, rule }, runtime)
         {
+            let is_end = usage.segments.iter().any(|segment| segment.end == until);
+            assert!(is_end, "what is removed ends where a finished segment does");
             self.remove_before(until);
         }
         let what = RemovalKind::Events(Stream::Samples);

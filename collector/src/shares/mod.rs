@@ -115,6 +115,7 @@ impl Share {
             held.by.insert(self.of, own + more);
         }
         held.all += more;
+        assert!(held.all <= total, "clients hold no more than there is");
         self.count += more;
         Ok(())
     }

@@ -146,6 +146,7 @@ impl Sources {
 
     /// The whole log was taken: a source that comes now and is not known is new.
     pub(crate) fn rebuilt(&mut self) {
+        assert!(self.is_rebuilding, "a log is taken whole once");
         self.is_rebuilding = false;
         let names: Vec<SourceId> = self.sources.iter().map(|(name, _)| *name).collect();
         names.into_iter().for_each(|name| self.heard_of(name));
@@ -199,6 +200,7 @@ impl Sources {
 
     /// This opening of the log has drawn this term.
     pub(crate) fn drawn(&mut self, term: u64) {
+        assert_ne!(term, 0, "zero marks terms that are unknown");
         self.drawn_term = term;
     }
 

@@ -34,6 +34,7 @@ impl Newcomers {
         self.known.insert(name, (standing, self.heard));
         self.order.insert((standing, self.heard, name));
         self.refused += usize::from(standing == NewcomerRank::Refused);
+        assert_eq!(self.known.len(), self.order.len(), "each newcomer has one place in the order");
     }
 
     /// A name is no newcomer, or no longer one.

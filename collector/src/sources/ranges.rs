@@ -23,6 +23,7 @@ impl RangeSet {
             self.ranges.remove(nearest + 1);
             self.is_joined = true;
         }
+        assert!(self.ranges.len() <= RANGES_MAX, "a set that is full joins two ranges for each new one");
     }
 
     /// Adds a range unless that makes more than [`RANGES_MAX`] separate ones: the set never holds more than was added.

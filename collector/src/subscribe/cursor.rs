@@ -128,7 +128,7 @@ impl ReadCursor {
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
         self.own = log.collector_name();
         let (wanted, mut scratch) = (std::mem::take(&mut self.wanted), std::mem::take(&mut self.scratch));
-        let mut scanned = 0;
+        let (mut scanned, before) = (0, self.next);
         let walked = Walk::over(log, self.next..end).wanting(&wanted).run(&mut scratch, &mut |part| {
             scanned += self.part_of_log(part, end, sink);
             let is_enough = self.left == 0 || sink.is_full() || scanned >= PAGE_SCAN_BYTES;
@@ -138,6 +138,8 @@ impl ReadCursor {
         if walked?.is_continue() {
             self.next = self.next.max(end);
         }
+        assert!(before <= self.next, "a reader only goes forward");
+        assert!(self.next <= end.max(before), "a reader does not pass what was durable when it began");
         if self.next >= end {
             self.shrink(0);
         }

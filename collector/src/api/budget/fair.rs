@@ -73,7 +73,9 @@ impl Fair {
         let next = {
             let mut line = self.lock();
             line.ended(of);
-            line.next().inspect(|(of, _)| line.begin(*of))
+            let next = line.next().inspect(|(of, _)| line.begin(*of));
+            assert!(line.running <= self.places, "no more turns run than there are places");
+            next
         };
         // Outside the lock: a turn whose client is gone ends at once, and comes here again.
         if let Some((of, waits)) = next {
@@ -98,6 +100,7 @@ impl FairQueue {
 
     fn ended(&mut self, of: ClientAddress) {
         let served = self.clients.get_mut(&of).expect("its turn has begun");
+        assert!(served.running > 0 && self.running >= served.running, "a turn that ends was counted");
         (self.running, served.running) = (self.running - 1, served.running - 1);
         if served.running == 0 && !self.waiting.iter().any(|(waits, _)| *waits == of) {
             self.clients.remove(&of);

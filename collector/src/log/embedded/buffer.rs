@@ -45,6 +45,9 @@ impl WriteGroup {
 
 impl Buffer {
     pub fn push(&mut self, batch: &Batch<'_>, head: EntryHead) {
+        assert_eq!(batch.bytes().len(), head.batch_len as usize, "a head is of its batch");
+        let is_next = self.entries.last().is_none_or(|last| last.head.end_ordinal() == head.ordinal);
+        assert!(is_next, "entries wait in the order of their offsets, without a hole");
         let at = self.bytes.len();
         self.bytes.resize(at + ENTRY_HEAD_LEN, 0);
         self.bytes.extend_from_slice(batch.bytes());
@@ -78,6 +81,7 @@ impl Buffer {
         // A part has at least one entry: no entry is larger than a part.
         let end = (taken > 0).then_some(first + taken)?;
         let last = &self.entries[end - 1];
+        assert!(end <= self.entries.len() && from < last.at + last.head.entry_len(), "a part holds whole entries");
         Some(WriteGroup { first, end, from, to: last.at + last.head.entry_len() })
     }
 

@@ -307,7 +307,11 @@ impl Shared {
 
     /// Publishes durable entries to readers: first their index, then the new end.
     pub fn publish(&self, durable_end: u64, add: impl FnOnce(&mut Runs)) {
-        add(&mut self.runs.write().unwrap_or_else(PoisonError::into_inner));
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        add(&mut runs);
+        let end = runs.last().map_or(durable_end, |run| run.end);
+        assert_eq!(end, durable_end, "readers find every durable entry, and nothing behind");
+        drop(runs);
         let before = self.durable_end.swap(durable_end, Ordering::Release);
         assert!(before <= durable_end, "the durable end never goes back");
     }

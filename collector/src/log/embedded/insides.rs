@@ -115,6 +115,7 @@ impl Insides {
         while loaded.len() > POINTS_CACHE_SEGMENTS_MAX || (bytes > POINTS_CACHE_BYTES && loaded.len() > 1) {
             bytes -= loaded.pop_front().map_or(0, |(_, oldest)| oldest.bytes());
         }
+        assert!(!loaded.is_empty() && loaded.len() <= POINTS_CACHE_SEGMENTS_MAX, "the newest stays, and few others");
     }
 
     fn loaded(&self) -> MutexGuard<'_, VecDeque<(Arc<SegmentFile>, Arc<Inside>)>> {

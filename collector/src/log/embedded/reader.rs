@@ -198,6 +198,8 @@ impl<D: Disk> LogReader<D> {
                 None => self.corrupt(&place, place.wanted),
             });
         }
+        assert!(next > from.get(), "a reader goes on with every read");
+        assert!(start + len as u64 <= place.stop, "a reader reads no more than what is durable");
         hand.stopped = Some((next, start + len as u64));
         Ok(Chunk { entries, next: Offset::new(next) })
     }

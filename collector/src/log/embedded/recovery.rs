@@ -112,6 +112,8 @@ pub(super) fn open<D: Disk>(
         let (high, low) = (entropy(), entropy());
         (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
     });
+    assert!(walked.holes.is_sorted_by(|one, next| one.end <= next.first), "a walk passes each hole once, in order");
+    assert!(runs.last().is_none_or(|run| run.end <= walked.end), "the log ends behind its last entry");
     let mut damage = std::mem::take(&mut survey.damage);
     damage.extend(walked.damage);
     let recovery = Recovery {

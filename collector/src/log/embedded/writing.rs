@@ -97,6 +97,7 @@ impl<D: Disk> EmbeddedLog<D> {
 
     fn opened(disk: D, settings: LogSettings, now: Timestamp, opened: RecoveredLog<D::File>) -> Self {
         assert!(settings.segment_bytes <= SEGMENT_BYTES_MAX, "the configuration is checked against the limit");
+        assert!(opened.runs.last().is_none_or(|run| run.end <= opened.end), "the log ends behind its last entry");
         Self {
             disk: Arc::new(disk),
             settings,
@@ -150,6 +151,7 @@ impl<D: Disk> EmbeddedLog<D> {
             let active = self.active.as_mut().expect("there is no room without a segment");
             let (about, position) = (Arc::clone(&active.about), active.at);
             let bytes = self.buffer.finish(&part, about.seed);
+            assert!(position + bytes.len() as u64 <= active.len, "entries and their stop lie inside their segment");
             let failed = |name: &str, error| WriteError::Write { name: name.to_owned(), error };
             active.file.write_at(bytes, position).map_err(|error| failed(&about.name, error))?;
             let failed = |name: &str, error| WriteError::Sync { name: name.to_owned(), error };
@@ -158,6 +160,7 @@ impl<D: Disk> EmbeddedLog<D> {
             first = part.end;
             written.push(Written { part, about, position });
         }
+        assert_eq!(first, self.buffer.entries().len(), "a commit writes each of its entries");
         Ok(written)
     }
 
@@ -203,6 +206,7 @@ impl<D: Disk> EmbeddedLog<D> {
 impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
     fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset {
         let offset = self.end;
+        assert!(offset >= self.shared.durable_end(), "a new entry lies behind everything durable");
         let head = EntryHead::new(batch.header(), offset, self.shared.durable_end(), ingest);
         let head = head.with_clock_offset_us(clock_offset_us);
         self.end = offset.checked_add(u64::from(head.count)).expect("offsets last forever");
@@ -215,6 +219,10 @@ impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
         if self.buffer.entries().is_empty() {
             return Ok(self.durable_end());
         }
+        let begin = self.buffer.entries().first().map(|entry| entry.head.ordinal);
+        assert_eq!(begin, Some(self.shared.durable_end()), "a commit continues the log where it ends");
+        let end = self.buffer.entries().last().map(|entry| entry.head.end_ordinal());
+        assert_eq!(end, Some(self.end), "the new end is that of the last entry");
         let written = self.write_all().inspect_err(|_| self.give_up())?;
         self.shared.publish(self.end, |runs| {
             for Written { part, about, position } in &written {

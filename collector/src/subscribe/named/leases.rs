@@ -71,7 +71,10 @@ impl Leases {
         if lease.shares != before {
             lease.id = id;
         }
-        Some(lease.clone())
+        let lease = lease.clone();
+        let leased: usize = self.held.values().map(|held| held.lease.shares.len()).sum();
+        assert!(leased <= self.shares as usize, "members hold no more shares than the subscription has");
+        Some(lease)
     }
 
     /// Renews and returns the lease with this number, if it is valid.
