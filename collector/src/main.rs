@@ -43,6 +43,10 @@ enum Command {
     #[command(subcommand)]
     Log(cli::log::Log),
     /// Prove that no event of a source or a machine is missing from the log, or report what is.
+    ///
+    /// Exits 0 if the span is complete, 1 if something is missing or open, 3 if the log is refuted, and 2 if the command
+    /// line is wrong or no log can be read. Reads the log's files, also beside a running collector; with --http it asks a
+    /// running collector, which also knows what the agents have reported of their ring logs.
     Certificate(cli::certificate::Certify),
     /// Show or rotate the key that signs the log.
     #[command(subcommand)]

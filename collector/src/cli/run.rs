@@ -16,13 +16,13 @@ pub struct Where {
     /// The configuration file (TOML).
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Data directory of the log and its key.
+    /// Data directory of the log and its key; overrides the configuration.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Address and port for agents (MQTT).
+    /// Address and port for agents (MQTT); overrides the configuration.
     #[arg(long)]
     mqtt: Option<SocketAddr>,
-    /// Address and port for readers (HTTP).
+    /// Address and port for readers (HTTP); overrides the configuration.
     #[arg(long)]
     http: Option<SocketAddr>,
 }
