@@ -199,7 +199,7 @@ pub(super) async fn recompute(
 ) -> Result<(StatusCode, Json<RecomputeReport>), Problem> {
     let models = api.models_of(asked.partition, asked.from)?;
     let definition = find(&models, &name)?;
-    let log = api.held_by(asked.partition, asked.from)?.reader.another();
+    let log = api.held_by(asked.partition, asked.from)?.reader.clone_reader();
     let (id, partition) = (definition.id.to_string(), models.partition().get());
     blocking(move || {
         let from = asked.from.map(|from| from.resolve(&*log)).transpose()?;

@@ -56,7 +56,7 @@ use afferent_protocol::session::signed::{Instance, Nonce, is_signed};
 use afferent_protocol::session::{Control, Lane};
 use afferent_protocol::sign::Identity;
 
-use crate::log::{Hole, Recovery, UnifiedLog};
+use crate::log::{LostOffsets, Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
 use crate::shares::ClientAddress;
 use crate::sources::{ChangedSource, LinkState, Sources};
@@ -191,7 +191,7 @@ impl<L: UnifiedLog> Core<L> {
     pub fn new(log: L, sources: Sources, own: OwnIdentity, recovery: &Recovery, clock: &ClockReading) -> Self {
         let (mut log, mut sources) = (log, sources);
         assert_eq!(recovery.end, log.durable_end(), "the recovery is of this log");
-        let is_within = |hole: &Hole| hole.first < hole.end && hole.end <= recovery.end;
+        let is_within = |hole: &LostOffsets| hole.first < hole.end && hole.end <= recovery.end;
         assert!(recovery.holes.iter().all(is_within), "what an opened log has lost lies before its end");
         let opened_at = sources.last_stamp();
         let mut troubles = Troubles::default();
