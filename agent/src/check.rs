@@ -75,8 +75,8 @@ fn own_certificate(config: &Config) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`ship.cert_file` {}: its common name is {shown:?}, but `agent.name` is {name:?}: a collector identifies an agent by \
-         its certificate, and rejects events under a different name",
+        "`ship.cert_file` {}: its common name is {shown:?}, but `agent.name` is {name:?}: a collector identifies an \
+         agent by its certificate, and rejects events under a different name",
         path.display()
     ))
 }

@@ -167,13 +167,19 @@ pub enum SendError {
     #[error("the value {0}; {1}")]
     Value(String, &'static str),
     /// The checkpoint of a file cannot be read or written.
-    #[error("cannot record in {} how far the file is replayed: {_1}; name a different directory with --places", _0.display())]
+    #[error(
+        "cannot record in {} how far the file is replayed: {_1}; name a different directory with --places",
+        _0.display()
+    )]
     Checkpoint(PathBuf, std::io::Error),
     /// There is no directory for checkpoints: neither `--places` nor `HOME` is set.
     #[error("there is no directory to record how far the file is replayed, as HOME is not set; name one with --places")]
     NoCheckpoints,
     /// A file that is shorter now than when it was replayed.
-    #[error("{} had {_1} bytes when it was replayed and has {_2} now; if this is a different file, replay it with --again", _0.display())]
+    #[error(
+        "{} had {_1} bytes when it was replayed and has {_2} now; if this is a different file, replay it with --again",
+        _0.display()
+    )]
     Shrunk(PathBuf, u64, u64),
     /// The agent is still accepting lines of the previous replay.
     #[error("the agent refuses: {0}")]
@@ -187,7 +193,10 @@ pub enum SendError {
         first: crate::intake::file::ReplayError,
     },
     /// Some lines were not accepted.
-    #[error("{refused} of {sent} lines were refused{}", .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default())]
+    #[error(
+        "{refused} of {sent} lines were refused{}",
+        .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default()
+    )]
     Refused {
         /// Number of refused lines.
         refused: u64,

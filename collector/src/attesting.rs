@@ -49,11 +49,12 @@ fn run(path: &Path, mut attested: watch::Receiver<Option<AttestationBytes>>, hea
                 }
                 Err(error) => {
                     let text = format!(
-                        "attestations cannot be appended to {}: {error}; the log goes on without; mend `attest.file`",
+                        "cannot append attestations to {}: {error}; the log continues without them; correct \
+                         `attest.file`",
                         path.display()
                     );
                     if health.warn(TARGET, text.clone()) {
-                        tracing::error!(text, "attestations are not kept outside of the log");
+                        tracing::error!(text, "attestations are kept only in the log");
                     }
                 }
             }
@@ -73,7 +74,7 @@ fn run(path: &Path, mut attested: watch::Receiver<Option<AttestationBytes>>, hea
     if let Some(statement) = last.filter(|last| written != Some(*last))
         && let Err(error) = append(path, &statement)
     {
-        tracing::error!(%error, path = %path.display(), "the last attestation is not kept outside of the log");
+        tracing::error!(%error, path = %path.display(), "the last attestation is kept only in the log");
     }
 }
 

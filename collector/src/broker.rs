@@ -155,7 +155,7 @@ impl Broker {
                 () = stopping.requested() => return,
             };
             if let Some(before) = losing.due(Instant::now()) {
-                tracing::warn!(why = lost.why, before, "no connection to the broker; it is tried again");
+                tracing::warn!(why = lost.why, before, "no connection to the broker; retrying");
             }
             self.health.set_agent_access(AgentAccess::Closed { why: format!("broker: {}", lost.why) });
             wait = if lost.joined { wait_min } else { (wait * 2).min(wait_max) };
@@ -179,7 +179,7 @@ impl Broker {
             lost = connection.poll(events, &self.health) => lost,
             why = connection.answer(released, &mut self.answers) => LostConnection { why, joined: true },
             Ok(()) = options.changed() => {
-                LostConnection { why: "its settings were read again".to_owned(), joined: true }
+                LostConnection { why: "its settings were reloaded".to_owned(), joined: true }
             }
         }
     }
@@ -202,7 +202,7 @@ impl BrokerConnection<'_> {
                 Ok(Ok(Event::Incoming(packet))) => packet,
                 Ok(Ok(Event::Outgoing(_))) => continue,
                 Ok(Err(error)) => break connection_error_text(&error),
-                Err(_) => break "it has fallen silent".to_owned(),
+                Err(_) => break "the broker has stopped answering".to_owned(),
             };
             match packet {
                 Packet::ConnAck(_) => {
@@ -216,7 +216,10 @@ impl BrokerConnection<'_> {
                     let refused =
                         suback.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_)));
                     if let Some(code) = refused {
-                        break format!("it refuses to let us subscribe to {UP_FILTER} and {STATE_FILTER}: {code:?}");
+                        break format!(
+                            "the broker rejects the subscription to {UP_FILTER} and {STATE_FILTER}: {code:?}; check \
+                             its access rules"
+                        );
                     }
                     joined = true;
                     health.counters.broker_connections.count();
@@ -299,13 +302,13 @@ impl BrokerConnection<'_> {
 fn connection_error_text(error: &ConnectionError) -> String {
     use rumqttc::TlsError;
     match error {
-        ConnectionError::Timeout(_) => "it does not answer in time".to_owned(),
+        ConnectionError::Timeout(_) => "the broker does not answer in time".to_owned(),
         ConnectionError::Tls(TlsError::TLS(error)) => tls_words::of(error),
         ConnectionError::Tls(TlsError::Io(error)) => tls_words::of_io(error),
         // The first byte of a TLS server's answer is no packet of MQTT.
         ConnectionError::MqttState(_) => {
             format!(
-                "it does not speak MQTT as expected ({error}); is that its port for TLS? then the URL begins with mqtts://"
+                "the other side does not speak MQTT ({error}); if this is its port for TLS, write mqtts:// in `broker`"
             )
         }
         other => other.to_string(),

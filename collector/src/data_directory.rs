@@ -44,7 +44,7 @@ pub enum DataDirectoryError {
         error: io::Error,
     },
     /// The directory has no log, for which a key could endorse its successor.
-    #[error("there is no log in {}, so that there is nothing to endorse a key for; start the collector once", path.display())]
+    #[error("there is no log in {}, so no key to endorse a new one; start the collector once", path.display())]
     NoLog {
         /// Path of the directory.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum DataDirectoryError {
 impl DataDirectory {
     /// Creates the directory where it does not exist, and takes its lock.
     pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
-        let failed = |error| DataDirectoryError::Io { what: format!("making {}", path.display()), error };
+        let failed = |error| DataDirectoryError::Io { what: format!("creating {}", path.display()), error };
         files::make_directory(path).map_err(failed)?;
         let lock = DirectoryLock::take(path, LOCK)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
@@ -91,8 +91,9 @@ impl DataDirectory {
         if self.has_log() {
             let key = identity.public_key();
             tracing::error!(
-                "{} is lost: a new key was drawn, {key}. Agents keep what they capture and ship nothing until \
-                 `[ship] collector_keys` of each names it; or stop the collector and put the backup of the key back",
+                "{} is lost; the collector has generated a new key, {key}. Agents keep their events and ship nothing \
+                 until `[ship] collector_keys` of each names this key; or stop the collector and restore the old key \
+                 from a backup",
                 path.display(),
             );
         }
@@ -196,7 +197,8 @@ const KEY_TEXT_BYTES_MAX: u64 = 256;
 /// The text is no public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a public key has 64 hexadecimal digits and is a point of the curve; the collector's is in its data directory, in collector.pub"
+    "not a public key: it must be 64 hexadecimal digits of an Ed25519 key; the collector's key is in collector.pub in \
+     its data directory"
 )]
 pub struct NoPublicKey;
 

@@ -44,11 +44,14 @@ fn run(indexing: &mut dyn Indexing, mut durable: watch::Receiver<Offset>, mut st
             Indexed::Made { segment, left } => {
                 if left > 0 && told.elapsed() >= INDEX_PROGRESS_EVERY {
                     told = std::time::Instant::now();
-                    tracing::info!(left, "indexes of the log are made; until then queries read more than they need");
+                    tracing::info!(
+                        left,
+                        "building indexes of the log; until they are complete, queries read more than they need"
+                    );
                 }
-                tracing::debug!(segment, left, "a segment has its index");
+                tracing::debug!(segment, left, "built the index of a segment");
             }
-            Indexed::Failed(error) => tracing::warn!(%error, "a segment has no index"),
+            Indexed::Failed(error) => tracing::warn!(%error, "cannot build the index of a segment"),
         }
     }
 }

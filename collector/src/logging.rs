@@ -22,7 +22,7 @@ pub enum LoggingError {
         error: String,
     },
     /// Logging has begun already.
-    #[error("logging was begun already")]
+    #[error("logging is already set up")]
     Twice,
 }
 

@@ -12,7 +12,7 @@ use tikv_jemalloc_ctl::{Access, AsName};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// One unified, immutable, replayable log of what all agents sent.
+/// Collects the events of all agents in one unified log: immutable, ordered and replayable.
 #[derive(Parser)]
 #[command(name = "afferent-collector", version)]
 struct Cli {
@@ -22,37 +22,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything at once, to begin with: a collector, its log, and an agent for this machine, until Ctrl-C.
+    /// Start a collector, its log and an agent for this machine, to try Afferent; Ctrl-C stops them.
     #[cfg(feature = "up")]
     Up(cli::up::Up),
     /// Run the collector until SIGINT or SIGTERM.
     Run(cli::run::Where),
-    /// Look at the configuration and everything that it names, and say what is wrong.
+    /// Check the configuration, and the files and addresses that it names; report every mistake.
     Check(cli::run::Check),
-    /// Follow the log: what was, and then what comes, until Ctrl-C.
+    /// Follow the log: history from a given place on, then live events, until Ctrl-C.
     Sub(cli::sub::Sub),
-    /// Look at what comes from now on, until Ctrl-C.
+    /// Watch new events as they arrive, until Ctrl-C.
     Tap(cli::tap::Tap),
-    /// Replay a part of the log: as fast as it came, faster, or as fast as it goes.
+    /// Replay a part of the log at its original speed, faster, or as fast as possible.
     Replay(cli::replay::Replay),
-    /// Show how far subscriptions are behind the log, and who works on them.
+    /// Show how far subscriptions lag behind the log, and which members read them.
     Lag(cli::lag::Lag),
-    /// Add an event to the log, or CloudEvents from standard input; ends once they are on disk.
+    /// Append an event to the log, or CloudEvents from standard input; exits 0 once they are on disk.
     Emit(cli::emit::Emit),
-    /// Look at the log's files, without a collector or beside a running one.
+    /// Inspect the log's files, with or without a running collector.
     #[command(subcommand)]
     Log(cli::log::Log),
-    /// Prove that nothing of a source or a machine is missing, or say what is.
+    /// Prove that no event of a source or a machine is missing from the log, or report what is.
     Certificate(cli::certificate::Certify),
-    /// Look at the key that the log is signed with, or replace it.
+    /// Show or rotate the key that signs the log.
     #[command(subcommand)]
     Key(cli::key::Key),
-    /// Show all agents: state, lag, losses.
+    /// Show all agents (state, lag, losses); retire one, or replace its key.
     Agents(cli::agents::Agents),
-    /// Look at states that are folded from the log: now, as of any place, corrected, and under assumptions.
+    /// Query the models: states computed from the log, now, at an earlier time, or under assumptions.
     #[command(subcommand)]
     Models(cli::models::Models),
-    /// Watch all agents: state, rates, lag, losses.
+    /// Watch all agents live: state, rates, lag, losses.
     #[cfg(feature = "top")]
     Top(cli::top::Top),
     /// Write the completions of a shell to standard output.

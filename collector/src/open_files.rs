@@ -18,7 +18,7 @@ pub struct ConnectionLimits {
 
 /// The system grants the collector too few open files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the limit is {files} open files, and the collector needs at least {FILES_MIN}; raise LimitNOFILE (ulimit -n)")]
+#[error("the limit is {files} open files, but the collector needs at least {FILES_MIN}; raise LimitNOFILE (ulimit -n)")]
 pub struct TooFewFiles {
     /// The system's limit of open files.
     pub files: u64,
@@ -29,7 +29,7 @@ pub struct TooFewFiles {
 pub fn share(mqtt_max: usize) -> Result<ConnectionLimits, TooFewFiles> {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::warn!(%error, "the number of open files cannot be raised");
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let shares = shares(files, mqtt_max)?;
@@ -40,7 +40,8 @@ pub fn share(mqtt_max: usize) -> Result<ConnectionLimits, TooFewFiles> {
             wanted = mqtt_max,
             mqtt,
             http,
-            "fewer connections than configured are taken: there are too few open files; raise LimitNOFILE (ulimit -n)"
+            "the collector accepts fewer connections than configured: the limit of open files is too low; raise \
+             LimitNOFILE (ulimit -n)"
         );
     }
     Ok(shares)

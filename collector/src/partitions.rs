@@ -32,7 +32,10 @@ pub struct Partitions(Arc<[PartitionHandles]>);
 
 /// The collector does not hold this partition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no partition {asked} here; there are: {}", held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+#[error(
+    "there is no partition {asked} here; the partitions are: {}",
+    held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+)]
 pub struct NotHeld {
     /// The requested partition.
     pub asked: Partition,
@@ -97,7 +100,7 @@ mod tests {
         assert_eq!(partitions.first().reader.partition(), Partition::new(2));
         assert_eq!(partitions.get(Partition::new(7)).map(|held| held.reader.partition()), Ok(Partition::new(7)));
         let refused = partitions.get(Partition::EMBEDDED).err().map(|error| error.to_string());
-        assert_eq!(refused.as_deref(), Some("there is no partition 0 here; there are: 2, 7"));
+        assert_eq!(refused.as_deref(), Some("there is no partition 0 here; the partitions are: 2, 7"));
     }
 
     #[test]

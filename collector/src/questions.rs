@@ -32,7 +32,7 @@ pub fn spawn(
                     }
                 }
                 // The agent asks again.
-                Err(error) => tracing::warn!(agent = %question.agent, %error, "an agent's question is not answered"),
+                Err(error) => tracing::warn!(agent = %question.agent, %error, "cannot answer an agent's question"),
             }
         }
     };

@@ -114,33 +114,35 @@ impl RefusalKind {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Tls => {
-                "give the client mqtts://, the CA of the collector's certificate, and a valid certificate of its own \
-                          where `client_ca` is set"
+                "give the client an mqtts:// URL, the CA of the collector's certificate and, if `client_ca` is set, a \
+                 valid certificate of its own"
             }
-            Self::Handshake => "only MQTT 3.1.1 and 5 are spoken here; mqtts:// needs [mqtt.tls]",
+            Self::Handshake => "use MQTT 3.1.1 or 5; mqtts:// needs [mqtt.tls] in the collector's configuration",
             Self::Login => {
-                "give the agent the user and password of its [[mqtt.user]] entry; SIGHUP takes changed entries"
+                "give the agent the user and password of its [[mqtt.user]] entry; SIGHUP reloads these entries"
             }
-            Self::Certificate => "issue it a certificate whose subject has the agent's name as its only common name",
+            Self::Certificate => "issue a certificate whose subject has the agent's name as its only common name",
             Self::Will | Self::Publish | Self::Subscribe => {
-                "a client may use the topics of its own name only: user name or certificate must be of the agent's name"
+                "a client may use only the topics of its own name: its user name or certificate must carry the agent's \
+                 name"
             }
             Self::TooManyConnections => "raise mqtt.connections_max, and LimitNOFILE (ulimit -n) with it",
             Self::Message(Reason::OtherKey | Reason::Signature) => {
-                "where the machine was set up anew, `afferent-collector agents replace NAME --key KEY` takes its new key; else \
-                 somebody else uses its name"
+                "if the machine was reinstalled, accept its new key with `afferent-collector agents replace NAME --key \
+                 KEY`; otherwise somebody else uses its name"
             }
             Self::Message(Reason::Newer) => "update the collector before its agents",
             Self::Message(Reason::OtherSource | Reason::OwnName | Reason::Conflict) => {
-                "give every agent a name of its own, and its own data directory"
+                "give every agent its own name and its own data directory"
             }
             Self::Message(Reason::FirstContacts) | Self::NameGaveWay => {
-                "where they are no agents of yours, find out who makes up names there, and give agents logins or certificates"
+                "if these are not your agents, find out who makes up the names, and give your agents logins or \
+                 certificates"
             }
-            Self::Message(Reason::TooMany) => "let it deliver to a collector with another log",
-            Self::Message(_) => "look at the client's software and version",
+            Self::Message(Reason::TooMany) => "connect it to a collector with another log",
+            Self::Message(_) => "check the client's software and version",
             Self::SubscriptionGaveWay | Self::HttpSubscriptions => {
-                "delete subscriptions that nobody needs; one that is read and committed never gives way"
+                "delete subscriptions that nobody needs; a subscription that is read and committed is never removed"
             }
             Self::HttpConnections
             | Self::HttpStreams
@@ -149,10 +151,11 @@ impl RefusalKind {
             | Self::HttpSlow
             | Self::HttpComputations
             | Self::HttpAnswers => {
-                "look at what runs on that machine; one client has a share, so that others have theirs"
+                "check what runs on that machine; the collector limits each client so that others can work"
             }
             Self::HttpHost | Self::HttpOrigin => {
-                "a web page of somebody else asks, or this is the collector's name: then add it to `names` under [http]"
+                "another site's web page sent the request; or, if this is a name of the collector, add it to `names` \
+                 under [http]"
             }
         }
     }
@@ -325,7 +328,7 @@ mod tests {
 
     fn login(name: &str) -> Refused<'_> {
         let peer = Some("10.0.0.7:4711".parse().unwrap());
-        let why = "the user name or password is not right";
+        let why = "the user name or password is wrong";
         Refused { kind: RefusalKind::Login, name: Some(name), user: Some(name), topic: None, peer, why }
     }
 

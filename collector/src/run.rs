@@ -70,7 +70,7 @@ pub enum RunError {
     #[error(transparent)]
     Files(#[from] TooFewFiles),
     /// The system refuses a thread, random numbers or signals.
-    #[error("the system refuses {what}: {error}")]
+    #[error("the system does not provide {what}: {error}")]
     System {
         /// The refused resource.
         what: &'static str,
@@ -118,7 +118,7 @@ pub async fn run(
         () = until => None,
         ended = collector.part_ended() => Some(ended),
         () = reload::on_hangup(hangups, &collector.door, config, again) => {
-            tracing::error!("SIGHUP cannot be heard any more; stopping");
+            tracing::error!("can no longer receive SIGHUP; stopping");
             None
         }
     };
@@ -153,7 +153,7 @@ impl Collector {
         let data = DataDirectory::open(&config.data)?;
         if files::is_open_to_all(data.path()) {
             let data = data.path().display();
-            tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");
+            tracing::warn!("every user of this machine can read {data}; run: chmod 700 {data}");
         }
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let key = data.identity()?.public_key();
@@ -224,8 +224,8 @@ impl Collector {
             Ok(Err(error @ RunError::Writer(WriterError::Unwritten(_) | WriterError::Unknown(_)))) => {
                 return Err(error);
             }
-            Ok(Err(error)) => tracing::error!(%error, "the collector could not end well"),
-            Err(_) => tracing::error!("the collector does not end; it is left as it is"),
+            Ok(Err(error)) => tracing::error!(%error, "the collector did not stop cleanly"),
+            Err(_) => tracing::error!("the collector did not stop in time; exiting anyway"),
         }
         Err(ended.into())
     }
@@ -235,7 +235,7 @@ impl Collector {
         let Self { state, switch, way_in, web, partitions, models, .. } = self;
         switch.stop();
         if let Err(error) = way_in.await {
-            tracing::error!(%error, "the way in ended unexpectedly");
+            tracing::error!(%error, "the input from agents ended unexpectedly");
         }
         let mut written = Ok(());
         let mut attesting = Vec::new();
@@ -256,7 +256,7 @@ impl Collector {
             tokio::time::sleep(FAREWELL_LOOKS_EVERY).await;
         }
         if !attesting.iter().all(JoinThread::is_finished) {
-            tracing::error!("the file for attestations takes nothing; the last ones are missing in it");
+            tracing::error!("cannot write to the file for attestations; it lacks the last ones");
         }
         if let Err(error) = tokio::task::spawn_blocking(|| models.join()).await {
             tracing::error!(%error, "the models ended unexpectedly");
@@ -305,7 +305,7 @@ impl WayIn {
 /// Loads the models' snapshots, outside the async tasks, and starts to follow the log.
 async fn start_models(settings: ModelSettings) -> Result<(Models, ModelThreads), RunError> {
     let starting = tokio::task::spawn_blocking(|| Models::start(settings));
-    let started = starting.await.map_err(system("the start of the models"))?;
+    let started = starting.await.map_err(system("a task for the start of the models"))?;
     started.map_err(system("a thread for the models"))
 }
 

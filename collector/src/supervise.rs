@@ -118,7 +118,7 @@ impl Part {
 
 /// A required part ended, and the collector with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the part `{}` has ended: {why}; the collector ends with it; start it again, and report this", part.name())]
+#[error("the part `{}` has failed: {why}; the collector stops; start it again, and report this", part.name())]
 pub struct PartEnded {
     /// The part.
     pub part: Part,
@@ -208,7 +208,7 @@ impl Supervisor {
                 && let Err(error) = rustix::process::setpriority_process(None, FOLLOWER_NICE)
             {
                 // The thread works all the same, and others wait for it a little longer.
-                tracing::debug!(%error, part = part.name(), "the thread keeps its priority");
+                tracing::debug!(%error, part = part.name(), "cannot change the thread's priority");
             }
             supervisor.keep(part, &mut body);
         })
@@ -228,7 +228,7 @@ impl Supervisor {
                 Ok(()) => RETURNED.to_owned(),
             };
             let wait = wait.after(begun.elapsed());
-            tracing::error!(part = part.name(), why, wait_s = wait.as_secs(), "a part has ended; it is started again");
+            tracing::error!(part = part.name(), why, wait_s = wait.as_secs(), "a part has failed; restarting it");
             self.health.parts.ended(part, why, Some(wait));
             if !self.pause(wait) {
                 return;
@@ -255,7 +255,7 @@ impl Supervisor {
             None if self.stopping.is_requested() => return,
             None => RETURNED.to_owned(),
         };
-        tracing::error!(part = part.name(), why, "a part has ended; the collector ends with it");
+        tracing::error!(part = part.name(), why, "a part has failed; the collector stops");
         self.health.parts.ended(part, why.clone(), None);
         // The first end is the reason, others follow from it.
         self.ended.send_if_modified(|ended| {
@@ -266,7 +266,7 @@ impl Supervisor {
     }
 }
 
-const RETURNED: &str = "it returned although the collector goes on";
+const RETURNED: &str = "it returned while the collector is running";
 
 /// Debug builds panic at the start of the part that this variable names: at every start, or with `NAME:COUNT` at the
 /// first COUNT ones. Release builds ignore it.

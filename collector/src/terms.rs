@@ -40,10 +40,10 @@ pub struct Terms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
     /// It is of a different log: this one was recreated, or a different disk is mounted.
-    #[error("it is of another log than this one")]
+    #[error("it is from another log")]
     OtherLog,
     /// It is of a different partition of this log.
-    #[error("it is of partition {of}, and this is partition {here}")]
+    #[error("it is from partition {of}, but this is partition {here}")]
     OtherPartition {
         /// Its partition.
         of: u32,
@@ -51,15 +51,14 @@ pub enum PlaceError {
         here: Partition,
     },
     /// The log does not have the term: it was restored to a state from before it.
-    #[error("the log was put back to an earlier state, which does not have the term {term:016x}")]
+    #[error("the log was restored to an earlier state, which does not have the term {term:016x}")]
     LostTerm {
         /// The term.
         term: u64,
     },
     /// The term ends before the offset: the log was restored to a state from within it.
     #[error(
-        "the log was put back to an earlier state: its term {term:016x} ends at offset {until}, and not at {offset} or \
-         later"
+        "the log was restored to an earlier state: its term {term:016x} ends at offset {until}, before offset {offset}"
     )]
     Beyond {
         /// The term.
@@ -70,7 +69,7 @@ pub enum PlaceError {
         offset: Offset,
     },
     /// It is too old to be checked.
-    #[error("it is older than the oldest term that the log still knows")]
+    #[error("it is older than the oldest term that the log still records")]
     Forgotten,
 }
 
@@ -183,8 +182,8 @@ pub struct PlaceText(pub Place);
 /// The text is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it is no place; a place is written as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits, and \
-     as OFFSET@TERM.LOG.PARTITION in another partition than 0"
+    "it is not a place; write it as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits, or as \
+     OFFSET@TERM.LOG.PARTITION for a partition other than 0"
 )]
 pub struct PlaceTextError;
 

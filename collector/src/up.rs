@@ -64,8 +64,8 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
             None
         }
     };
-    print("stopping; the next start goes on here\n");
-    agent.stop("up was ended").await;
+    print("stopping; the next start continues from here\n");
+    agent.stop("up was stopped").await;
     collector.stop_after(ended).await?;
     failed.map_or(Ok(()), |reason| Err(afferent_agent::run::RunError::Died(reason).into()))
 }
@@ -96,13 +96,14 @@ fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String 
     let at = if http == Http::default().listen { String::new() } else { format!(" --http {http}") };
     format!(
         "Afferent is up. Data: {}   agents: mqtt://{mqtt}   readers: http://{http}\n\
-         What this machine does appears below. In another terminal:\n\
-         \n    cargo run --release -p afferent-agent -- emit --socket {socket} breakdown 88-C --code E42 --message \"Belt torn\"\
+         This machine's events appear below. Try in another terminal:\n\
+         \n    cargo run --release -p afferent-agent -- emit --socket {socket} breakdown 88-C --code E42 --message \
+         \"Belt torn\"\
          \n    echo '{{\"subject\":\"88-C/spindle/temperature\",\"value\":81.4,\"unit\":\"Cel\"}}' | nc -q1 -U {socket}\
          \n    curl -s 'http://{http}/v1/events?from=0&limit=10'      # any offset, as often as you like\
-         \n    cargo run --release -- agents{at}                              # who sends, and whether anything is missing\
+         \n    cargo run --release -- agents{at}                        # who sends, and whether anything is missing\
          \n    cargo run --release -- top{at}\
-         \n\nOr look at http://{http}/ in a browser. Ctrl-C ends it.\n\n",
+         \n\nOr look at http://{http}/ in a browser. Ctrl-C stops it.\n\n",
         settings.data.display(),
     )
 }

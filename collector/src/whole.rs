@@ -67,7 +67,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> 
     match NumberForm::deserialize(from)? {
         NumberForm::Number(number) => Ok(number),
         NumberForm::Text(text) => {
-            text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is no whole number")))
+            text.parse().map_err(|_| de::Error::custom(format_args!("{text:?} is not a whole number")))
         }
     }
 }

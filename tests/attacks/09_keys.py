@@ -40,7 +40,7 @@ def body(rig: Rig):
     forged_span = Span()
     forged, until, _ = filled(rig, "forged", agents=("press-88",))
     code, text = certificate(forged.data, forged_span, until=until)
-    is_control(code == COMPLETE and "by the key found there" in text, f"without --key, exit code {code}: {verdict(text)}, by the key found there")
+    is_control(code == COMPLETE and "with the key found there" in text, f"without --key, exit code {code}: {verdict(text)}, with the key found there")
     code, text = certificate(forged.data, forged_span, "--key", key, until=until)
     held(code == REFUTED, f"with --key, exit code {code}: {verdict(text)}", text)
     code, text = verify(forged.data, "--key", key)

@@ -77,7 +77,7 @@ def body(rig: Rig):
     data = copy(rig, collector, "cut")
     rewrite(data, no_tail)
     code, text = verify(data, "--key", key)
-    is_control("cannot tell whether its tail was cut off" in text, f"without a witness, exit code {code}: … {last(text)[-190:]}", text)
+    is_control("cannot tell whether the log's tail was cut off" in text, f"without a witness, exit code {code}: … {last(text)[-190:]}", text)
     code, text = certificate(data, span, "--key", key, until=known)
     held(code != COMPLETE, f"the certificate, exit code {code}: {verdict(text)}", text)
     code, text = verify(data, "--key", key, "--witness", witness)

@@ -84,7 +84,8 @@ fn filled(name: &str) -> Rig {
         let (code, live) = told(&rig, "press-88", "json");
         let live: Value = serde_json::from_str(&live).expect("JSON");
         let open = live["open"].as_array().expect("texts");
-        let is_unbound = |text: &Value| text.as_str().expect("a text").contains("not bound by an attestation");
+        let is_unbound =
+            |text: &Value| text.as_str().expect("a text").contains("no attestation of the collector binds");
         (code == COMPLETE || open.iter().all(is_unbound)).then_some(())
     });
     let (_, text) = told(&rig, "press-88", "table");
@@ -198,7 +199,7 @@ fn keys_witnesses_and_rings_from_outside_find_out_what_a_log_alone_cannot() {
     let newest = segments(&rig).pop().expect("a segment");
     std::fs::remove_file(newest).expect("it can be removed");
     let (is_sound, said) = verify(&rig, &["--key", key]);
-    assert!(is_sound && said.contains("cannot tell whether its tail was cut off"), "the control: {said}");
+    assert!(is_sound && said.contains("cannot tell whether the log's tail was cut off"), "the control: {said}");
     assert!([COMPLETE, INCOMPLETE].contains(&certify(&rig, &["--key", key]).0), "the control");
     let (is_sound, said) = verify(&rig, &["--key", key, "--witness", witness]);
     assert!(!is_sound && said.contains("its tail was cut off"), "{said}");
@@ -251,7 +252,10 @@ fn a_witness_of_what_retention_has_removed_says_nothing_and_one_of_what_is_kept_
     let passed = early.lines().count() as u64;
     let (code, agrees, counted, (is_sound, said)) = told(&early);
     assert!(code != REFUTED && !agrees && counted == Some(passed) && is_sound, "before offset {first}: {said}");
-    assert!(said.contains("end in what is not kept") || said.contains("ends in what is not kept"), "{said}");
+    assert!(
+        said.contains("end before the oldest kept entry") || said.contains("ends before the oldest kept entry"),
+        "{said}"
+    );
     let (code, agrees, counted, (is_sound, said)) = told(&format!("{early}{late}\n"));
     assert!(code != REFUTED && agrees && counted == Some(passed) && is_sound, "{said}");
     let (code, _, _, (is_sound, said)) = told(&forked);

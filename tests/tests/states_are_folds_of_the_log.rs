@@ -186,7 +186,7 @@ fn a_recomputed_model_is_that_of_a_fresh_run_and_is_told_meanwhile() {
         recompute.args(["models", "recompute", "kpi@1", "--http", &http]);
         from.into_iter().for_each(|from| _ = recompute.args(["--from", from]));
         let (status, said) = run_to_end(&mut recompute);
-        assert!(status.success() && said.contains("made again"), "{said}");
+        assert!(status.success() && said.contains("recomputed"), "{said}");
         assert_eq!(get(rig.http, "/v1/models/kpi@1").expect("an answer").0, 200);
         assert_as_judged(&rig, end);
     }
@@ -256,8 +256,8 @@ fn questions_that_make_no_sense_are_refused_and_the_models_go_on() {
     let rule = |rule: &str| format!("[[alternative]]\nname = \"x\"\n[[alternative.rule]]\naction = \"drop\"\n{rule}\n");
     for (plan, named) in [
         (rule("when = 'code =='"), "alternative \"x\", rule 1"),
-        (rule("when = 'value > 3.0'"), "rule 1: `when` cannot be told for the event at offset"),
-        (rule("when = '[1].all(x, true)'"), "goes through a list"),
+        (rule("when = 'value > 3.0'"), "rule 1: `when` cannot be evaluated for the event at offset"),
+        (rule("when = '[1].all(x, true)'"), "loops over a list"),
         ("x".repeat(100_000), "more than 65536 bytes"),
     ] {
         std::fs::write(folder.join("plan.toml"), plan).expect("the folder can be written");

@@ -25,7 +25,10 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// A key that does not exist.
-    #[error("{location}: there is no key `{key}`{}", .nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default())]
+    #[error(
+        "{location}: there is no key `{key}`{}",
+        .nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+    )]
     Unknown {
         /// File and line of the key.
         location: Location,

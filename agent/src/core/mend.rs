@@ -42,15 +42,16 @@ impl<D: Disk> AgentCore<D> {
         if !self.is_itself() {
             let (name, stream, epoch) = (self.current.name, lane.stream, lane.epoch);
             tracing::error!(
-                "the collector has different events in {stream} {epoch} of the former name {name} from {from}: two agents \
-                 had that name. This agent holds its own; give it that name back, and they continue in a new epoch"
+                "the collector has different events in {stream} {epoch} of the former name {name} from {from}: two \
+                 agents had that name. This agent holds its own; give it that name back, and they continue in a new \
+                 epoch"
             );
             return;
         }
         let (stream, epoch) = (lane.stream, lane.epoch);
         tracing::warn!(
-            "the collector has different events in {stream} {epoch} from {from}: this agent was restored from a copy, or \
-             runs twice. Its events continue in a new epoch, and none of them is lost"
+            "the collector has different events in {stream} {epoch} from {from}: this agent was restored from a copy, \
+             or runs twice. Its events continue in a new epoch, and none of them is lost"
         );
         self.mending.resealed += 1;
         self.mending.waiting.push_back((lane, from));

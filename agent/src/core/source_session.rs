@@ -136,8 +136,8 @@ impl<D: Disk> AgentCore<D> {
         let [up, down] = [Leaf::Up, Leaf::Down].map(|leaf| Topic { agent: name, leaf }.text());
         tracing::warn!(
             "{events} events that were accepted under the former name {name} are held in the ring log: {why}. Let this \
-             agent write to {up} and read {down} until they have arrived (mosquitto's ACL: `topic write {up}`, `topic read \
-             {down}`), or give it its former name back"
+             agent write to {up} and read {down} until they have arrived (mosquitto's ACL: `topic write {up}`, `topic \
+             read {down}`), or give it its former name back"
         );
     }
 }

@@ -52,7 +52,8 @@ impl Input for Exec {
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
         optional("name", Value::Text, "\"plc\"", "The name of the input in logs and metrics. Required."),
-        optional("command", Value::Texts, "[\"/usr/local/bin/read-plc\", \"--json\"]", "The program and its arguments, without a shell. Required."),
+        optional("command", Value::Texts, "[\"/usr/local/bin/read-plc\", \"--json\"]",
+            "The program and its arguments, without a shell. Required."),
     ];
 
     fn check(section: &Vec<ExecConfig>, _: &Home) -> Result<(), String> {

@@ -64,13 +64,14 @@ pub enum LineError {
     Subject(NameError),
     /// The time cannot be parsed, or is out of range.
     #[error(
-        "`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year 9999"
+        "`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year \
+         9999"
     )]
     Time(String),
     /// The number is probably in a different unit.
     #[error(
-        "`time` is {0}, which as microseconds since 1970 is before 2000-01-02; if it counts seconds or milliseconds, send \
-         microseconds; if that time is right, send RFC 3339 such as \"1970-01-01T00:00:00Z\""
+        "`time` is {0}, which as microseconds since 1970 is before 2000-01-02; if it counts seconds or milliseconds, \
+         send microseconds; if that time is right, send RFC 3339 such as \"1970-01-01T00:00:00Z\""
     )]
     OtherUnit(i64),
     /// Not a UCUM code.

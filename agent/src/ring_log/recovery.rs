@@ -163,8 +163,8 @@ impl Recovery {
         let is_written = |lane: &RecoveredLane| lane.lane.stream == Stream::Critical && lane.end > Sequence::ZERO;
         let is_known = self.witness == WitnessStart::Alone || self.lanes.iter().any(is_written);
         if existed && !is_known {
-            let found = "the ring log and its witness are new, although the agent's key was there: what it had accepted and \
-                         not shipped is unknown";
+            let found = "the ring log and its witness are new, although the agent's key was there: what it had \
+                         accepted and not shipped is unknown";
             self.replaced = Some(found.to_owned());
         }
     }

@@ -337,8 +337,8 @@ fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     };
     let (name, key) = (config.agent.name, taken.identity.public_key());
     tracing::warn!(
-        "this agent has lost its key: {found}. It has a new key and keeps capturing; the events in its ring log are sealed \
-         again with it. The collector refuses the agent until an operator confirms that it is still {name}: \
+        "this agent has lost its key: {found}. It has a new key and keeps capturing; the events in its ring log are \
+         sealed again with it. The collector refuses the agent until an operator confirms that it is still {name}: \
          afferent-collector agents replace {name} --key {key} --why …"
     );
     Ok((taken.identity, true))

@@ -30,9 +30,9 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
             Health::Unhealthy(format!("connected, but nothing is shipped: {reason}; {kept}"))
         }
         LinkState::Refused => Health::Unhealthy(format!(
-            "connected, but the other side accepts nothing under this agent's name: the collector knows a different key for it, or the \
-             broker's access rules a different login. Give this agent a unique name, or restore the key of its name \
-             as {KEY_FILE} in its data directory; {kept}"
+            "connected, but the other side accepts nothing under this agent's name: the collector knows a different \
+             key for it, or the broker's access rules a different login. Give this agent a unique name, or restore the \
+             key of its name as {KEY_FILE} in its data directory; {kept}"
         )),
         LinkState::Up if !status.streaming => Health::Unhealthy(format!(
             "connected, but no collector has answered; is it running behind the broker? {kept}"
@@ -43,8 +43,8 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
         )),
         LinkState::Up if status.held_events() > 0 && status.stalled_former_ms > STALLED_MS_MAX => {
             Health::Unhealthy(format!(
-                "{} events that were accepted under a former name are held ({}): allow this agent to write and read that name's \
-                 topics at the broker until they have arrived",
+                "{} events that were accepted under a former name are held ({}): allow this agent to write and read \
+                 that name's topics at the broker until they have arrived",
                 status.held_events(),
                 status.held_former.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ")
             ))

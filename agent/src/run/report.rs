@@ -55,7 +55,8 @@ fn report_losses(before: &Counters, status: &Status, troubles: &Troubles) {
             "evicting",
             format!(
                 "the ring log has no room: {count} events were given up, samples first, {} since the start, and \
-                 {waiting} wait; restore the connection to the collector, make room on the disk, or raise `ring.pool_bytes`",
+                 {waiting} wait; restore the connection to the collector, make room on the disk, or raise \
+                 `ring.pool_bytes`",
                 now.evicted_events
             ),
         ),

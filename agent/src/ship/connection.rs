@@ -277,9 +277,9 @@ impl<'a> Connection<'a> {
             let (name, key) = (self.parts.settings.agent, self.parts.speaker.who.identity.public_key());
             tracing::warn!(
                 "connected, and nothing is taken under the name {name}: the collector holds it to another key, or the \
-                 broker's access rules to another login. If this machine is still {name} and has lost its key, say so at the \
-                 collector: afferent-collector agents replace {name} --key {key} --why …; otherwise give this agent a name of \
-                 its own. Events are kept in the ring log meanwhile"
+                 broker's access rules to another login. If this machine is still {name} and has lost its key, say so \
+                 at the collector: afferent-collector agents replace {name} --key {key} --why …; otherwise give this \
+                 agent a name of its own. Events are kept in the ring log meanwhile"
             );
         }
         set(self.parts.state, LinkState::Refused);

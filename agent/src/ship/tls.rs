@@ -26,7 +26,10 @@ pub enum TlsError {
     #[error(transparent)]
     Files(#[from] tls::TlsError),
     /// None of the usual files of trusted certificates exists.
-    #[error("this system has no file of trusted certificates ({}); name one in `ship.ca_file`", SYSTEM_BUNDLES.join(", "))]
+    #[error(
+        "this system has no file of trusted certificates ({}); name one in `ship.ca_file`",
+        SYSTEM_BUNDLES.join(", ")
+    )]
     NoSystemBundle,
 }
 

@@ -4,10 +4,13 @@
 //! `*/*`. The type that is wanted most is chosen. Among those that are wanted alike, one that is named goes before one
 //! that a `*` takes in, then the one that is named first, then the one that is offered first. A weight of 0 refuses.
 //! Parameters other than `q` are ignored: no type here has any. An element that is no media range is passed over.
+//!
+//! Every answer that is chosen so says it by [`vary`]: a cache must not give lines to someone who asks for an array.
 
 use std::cmp::Reverse;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
 
 use super::problem::Problem;
 
@@ -66,9 +69,16 @@ pub(super) fn choose<T: Copy>(headers: &HeaderMap, offers: &[Offer<T>]) -> Resul
     let chosen = wanted.max_by(|(one, _), (other, _)| one.cmp(other));
     chosen.map(|(_, answer)| answer).ok_or_else(|| {
         let offered: Vec<&str> = offers.iter().map(|offer| offer.media).collect();
-        let detail = "`Accept` names no media type of this answer";
+        let detail = "`Accept` lists no media type of this answer";
         Problem::new(StatusCode::NOT_ACCEPTABLE, detail, format!("accept {}", offered.join(" or ")))
     })
+}
+
+/// Marks an answer, or a refusal in its place, as one that depends on `Accept` (RFC 9110, section 12.5.5).
+pub(super) async fn vary(mut answer: Response) -> Response {
+    // Appended: the answer may depend on other headers as well.
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    answer
 }
 
 /// How much a type is wanted, and by which range: the closest one decides, and of several the first.

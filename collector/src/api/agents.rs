@@ -26,17 +26,18 @@ use crate::refused;
 use crate::sources::{LaneView, LinkState, SourceView};
 use crate::whole;
 
-/// The answer.
+/// The log, its warnings, all sources, and the refused clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentsReport {
-    /// The log.
+    /// The range of the log's offsets.
     pub log: LogReport,
-    /// What is wrong with the log, in words: that it was put back to an earlier state, or is damaged.
+    /// Problems of the log, as sentences: it was restored to an earlier state, or is damaged.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// All sources by name, the collector itself included.
+    /// All sources by name, including the collector itself.
     pub agents: Vec<AgentReport>,
-    /// Who was refused since the collector began, newest first: also those who never became a source.
+    /// Clients and messages refused since the collector started, newest first, including clients that never became a
+    /// source.
     #[serde(default)]
     pub refused: Vec<RefusedReport>,
 }
@@ -46,23 +47,23 @@ pub struct AgentsReport {
 pub struct RefusedReport {
     /// `login`, `certificate`, `publish`, `other-key` and so on.
     pub kind: String,
-    /// The name that it goes by or claims, or its address.
+    /// The client's name or claimed name, or its address.
     pub name: String,
-    /// The user that it gave last.
+    /// The user name of its last attempt.
     pub user: Option<String>,
-    /// The topic that it wanted last.
+    /// The topic of its last attempt.
     pub topic: Option<String>,
-    /// Where it came from last.
+    /// The address of its last attempt.
     pub peer: Option<String>,
-    /// What was wrong the last time.
+    /// The reason of the last refusal.
     pub why: String,
     /// What to do.
     pub remedy: String,
-    /// How often.
+    /// Number of refusals.
     pub count: u64,
-    /// When first, by the collector's clock.
+    /// Time of the first refusal, by the collector's clock (RFC 3339).
     pub first: String,
-    /// When last.
+    /// Time of the last refusal.
     pub last: String,
 }
 
@@ -89,11 +90,11 @@ pub struct LogReport {
     /// The partition.
     #[serde(default)]
     pub partition: u32,
-    /// The oldest offset that is kept, decimal.
+    /// The oldest kept offset, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
     #[schema(value_type = String)]
     pub first: u64,
-    /// The durable end, decimal.
+    /// The offset after the last durable event, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
     #[schema(value_type = String)]
     pub end: u64,
@@ -104,46 +105,45 @@ pub struct LogReport {
 pub struct AgentReport {
     /// Its name.
     pub name: String,
-    /// `online`, `offline`, `unknown`, or `refused: other key`: who comes in its name is refused, see `other_key`.
+    /// `online`, `offline`, `unknown`, or `refused: other key`: a client that uses this name is refused, see
+    /// `other_key`.
     pub state: String,
-    /// Since when, by the collector's clock.
+    /// Time since which it has this state, by the collector's clock.
     pub state_since: Option<String>,
-    /// The public key that it is held to, hexadecimal.
+    /// The source's public key, hexadecimal; the collector refuses any other.
     pub key: Option<String>,
-    /// The other key with which somebody last came in its name, until the source itself proves its key or an operator
+    /// The key of the last refused client that used this name, until the source itself proves its key or an operator
     /// replaces the key.
     #[serde(default)]
     pub other_key: Option<String>,
-    /// When the last of its batches was appended.
+    /// Time at which its last batch was appended, by the collector's clock.
     pub last_ingest: Option<String>,
-    /// How old the newest word of it in the log is, in seconds, by the collector's clock: how old the last of its
-    /// batches was when it came, and while it is not connected, or silent for longer than two heartbeats, the time
-    /// since that was made. A wrong clock of the agent does not show here. `null` until the collector has measured that
-    /// clock.
+    /// Age of the source's newest message in the log, in seconds, by the collector's clock: the age of its last batch
+    /// on arrival, or, while the source is not connected or silent for longer than two heartbeats, the time since that
+    /// batch was made. Independent of errors of the source's clock. `null` until the collector has measured that clock.
     pub lag_s: Option<f64>,
-    /// What has to be added to its clock to have the collector's, in seconds, as measured when the last of its batches
-    /// came;
+    /// Seconds to add to the source's clock to get the collector's time, as measured when its last batch arrived;
     /// `null` until the collector has measured it.
     #[serde(default)]
     pub clock_offset_s: Option<f64>,
     /// Events in the log.
     pub events: u64,
-    /// Events that it declared as lost.
+    /// Events that the source declared lost.
     pub lost_events: u64,
-    /// Events that are missing, and that their source has not declared as lost.
+    /// Missing events that the source has not declared lost.
     pub missing_events: u64,
-    /// Batches that came again since the collector began.
+    /// Batches received more than once since the collector started.
     pub duplicate_batches: u64,
-    /// Batches that came before their turn since the collector began.
+    /// Batches received before their predecessor since the collector started.
     pub early_batches: u64,
-    /// What was refused since the collector began.
+    /// Messages refused since the collector started.
     pub refused: u64,
     /// Refusals by reason.
     pub refused_by_reason: std::collections::BTreeMap<String, u64>,
-    /// It has delivered nothing, and gives way to others when there are too many such names.
+    /// Whether the source has delivered nothing yet; such names are dropped when there are too many of them.
     #[serde(default)]
     pub new: bool,
-    /// Its streams, one entry an epoch.
+    /// Its streams, one entry per epoch.
     pub lanes: Vec<LaneReport>,
 }
 
@@ -154,11 +154,11 @@ pub struct LaneReport {
     pub stream: String,
     /// The epoch.
     pub epoch: String,
-    /// The first sequence that is not in the log.
+    /// The sequence after the last one in the log.
     #[serde(with = "whole")]
     #[schema(schema_with = whole::schema)]
     pub end: u64,
-    /// The first sequence that is not on disk.
+    /// The sequence after the last durable one.
     #[serde(with = "whole")]
     #[schema(schema_with = whole::schema)]
     pub durable_end: u64,
@@ -166,22 +166,22 @@ pub struct LaneReport {
     pub batches: u64,
     /// Events in the log.
     pub events: u64,
-    /// Events that the source declared as lost.
+    /// Events that the source declared lost.
     pub lost_events: u64,
-    /// Sequences that are missing, and that the source has not declared as lost.
+    /// Missing sequences that the source has not declared lost.
     pub gaps: Vec<RangeReport>,
-    /// The newest of the declared losses.
+    /// The newest declared losses.
     pub losses: Vec<LossReport>,
 }
 
 /// Sequences from `first` up to and not including `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RangeReport {
-    /// The first one.
+    /// The first sequence.
     #[serde(with = "whole")]
     #[schema(schema_with = whole::schema)]
     pub first: u64,
-    /// The first one after it.
+    /// The sequence after the last one.
     #[serde(with = "whole")]
     #[schema(schema_with = whole::schema)]
     pub end: u64,
@@ -190,17 +190,17 @@ pub struct RangeReport {
 /// A loss that the source declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossReport {
-    /// The first sequence that is lost.
+    /// The first lost sequence.
     #[serde(with = "whole")]
     #[schema(schema_with = whole::schema)]
     pub first: u64,
-    /// The first sequence that is not.
+    /// The sequence after the last lost one.
     #[serde(with = "whole")]
     #[schema(schema_with = whole::schema)]
     pub end: u64,
     /// Why.
     pub reason: String,
-    /// When it was declared, by the source's clock.
+    /// Time of the declaration, by the source's clock.
     pub declared: String,
 }
 
@@ -219,7 +219,7 @@ pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Noth
     api.budgets.json(&client, &AgentsReport { log, warnings, agents, refused })
 }
 
-/// An operator's decision that a source sends no more events.
+/// An operator's statement that a source sends no more events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retirement {
     /// The operator's name; the collector does not verify it.
@@ -259,8 +259,8 @@ pub(super) async fn retire(
     operate(&api, Operation::Retire { source: named(&name)?, who, why }).await
 }
 
-/// Replaces the key of a source: the collector refuses what the old key signs from now on, and what it has signed stays
-/// proved. Answers once the event is on disk.
+/// Replaces the key of a source: from now on the collector refuses what the old key signs; what it has signed before
+/// stays valid. Answers once the event is on disk.
 #[utoipa::path(post, path = "/v1/agents/{name}/key", tag = "sources", params(("name" = String, Path)),
     request_body = NewKey,
     responses((status = 204, description = "The event is on disk"), Problem))]
@@ -278,8 +278,8 @@ pub(super) async fn replace_key(
     // The event has one text for both: the reason is its second line.
     let who = format!("{}\n{why}", who.replace('\n', " "));
     let key = parse_public_key(&key).map_err(|_| {
-        let remedy = "give the key that the refusal of the agent names, as 64 hexadecimal digits";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "`key` is no public key", remedy)
+        let remedy = "give the key that the agent's refusal names, as 64 hexadecimal digits";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "`key` is not a public key", remedy)
     })?;
     operate(&api, Operation::ReplaceKey { source: named(&name)?, key, who }).await
 }
@@ -299,7 +299,7 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Sent) -> Result<T,
 
 fn check_text(field: &str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
-        let detail = format!("`{field}` is empty, or has more than {TEXT_BYTES_MAX} bytes");
+        let detail = format!("`{field}` is empty or longer than {TEXT_BYTES_MAX} bytes");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, "write one sentence"));
     }
     Ok(())
@@ -308,16 +308,16 @@ fn check_text(field: &str, text: &str) -> Result<(), Problem> {
 fn named(name: &str) -> Result<SourceId, Problem> {
     SourceId::new(name).map_err(|error| {
         let name: String = name.chars().take(64).collect();
-        Problem::new(StatusCode::NOT_FOUND, format!("{name:?}: {error}"), "look at /v1/agents for who is there")
+        Problem::new(StatusCode::NOT_FOUND, format!("{name:?}: {error}"), "GET /v1/agents lists the sources")
     })
 }
 
 async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem> {
-    let remedy = "look at /v1/agents later whether it was taken, and send it again if not";
+    let remedy = "check with GET /v1/agents later whether the change was made, and send it again if not";
     let operate = async move |intake: Intake| intake.operate(operation).await;
     super::written::written(api, operate, remedy).await?.map_err(|refusal| {
         let (status, remedy) = match refusal {
-            NotOperated::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
+            NotOperated::Unknown(_) => (StatusCode::NOT_FOUND, "GET /v1/agents lists the sources"),
             NotOperated::NoKey => (StatusCode::UNPROCESSABLE_ENTITY, "give the agent's own public key"),
             NotOperated::Own(_) | NotOperated::SameKey(_) | NotOperated::Nowhere => {
                 (StatusCode::CONFLICT, "nothing was changed")

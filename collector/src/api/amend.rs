@@ -21,19 +21,18 @@ pub(super) async fn check(api: &Api, amended: Vec<(u64, Amended)>) -> Result<(),
                 Err(Problem::new(StatusCode::CONFLICT, format!("event {number}: {detail}"), remedy).of_event(number))
             };
             if of >= end {
-                let detail = format!("`data.of` names offset {of}, and the log ends at {end}");
-                return refuse(detail, "name an event of this log by its `offset`".to_owned());
+                let detail = format!("`data.of` is offset {of}, but the log ends at {end}");
+                return refuse(detail, "give the `offset` of an event of this log".to_owned());
             }
             match models.amendable(of, action) {
                 Amendable::Yes => Ok(()),
                 Amendable::RaisedAgain(by) => {
-                    let detail =
-                        format!("the alarm that offset {of} raised is over, and was raised again at offset {by}");
-                    refuse(detail, format!("look at the new alarm, and name offset {by} if it is the one you mean"))
+                    let detail = format!("the alarm raised at offset {of} is over; it was raised again at offset {by}");
+                    refuse(detail, format!("check the new alarm, and give offset {by} if you mean that one"))
                 }
                 Amendable::Unknown => {
-                    let detail = format!("the event at offset {of} raised no alarm that is remembered");
-                    refuse(detail, "GET /v1/models/alarms has the offsets of alarms".to_owned())
+                    let detail = format!("the event at offset {of} raised no alarm that is kept");
+                    refuse(detail, "GET /v1/models/alarms returns the offsets of alarms".to_owned())
                 }
             }
         })

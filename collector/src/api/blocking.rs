@@ -11,7 +11,7 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 pub(super) fn panicked(error: JoinError) -> Problem {
-    tracing::error!(%error, "reading the log ended in a panic");
-    let remedy = "report it with the collector's log; ask again";
+    tracing::error!(%error, "reading the log failed with a panic");
+    let remedy = "report it with the collector's log; retry the request";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the log failed", remedy)
 }

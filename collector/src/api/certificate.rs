@@ -25,37 +25,37 @@ use crate::log::events::{Hole, Walk, WalkItem};
 use crate::log::{Kinds, NameHash, ReadLog, Trust, Wanted};
 use crate::models::runner::{Cancel, ReplayError};
 
-/// Whether the proof is complete: `true` or `false`, as in the certificate.
+/// Whether the certificate is complete: `true` or `false`.
 pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
 /// The verdict: `complete`, `incomplete` or `refuted`.
 pub const VERDICT: HeaderName = HeaderName::from_static("afferent-verdict");
 
-/// Of whom, and of which span.
+/// The subject and the span of the certificate.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CertificateQuery {
-    /// The agent that it is about; or `machine`.
+    /// The agent to certify; exclusive with `machine`.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     source: Option<SourceId>,
-    /// The machine that it is about, the first level of subjects; or `source`.
+    /// The machine to certify, the first level of its subjects; exclusive with `source`.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     machine: Option<MachineName>,
-    /// The first instant by the source's clock (RFC 3339).
+    /// Start of the span, inclusive, by the source's clock (RFC 3339).
     #[serde(deserialize_with = "required")]
     #[param(value_type = String)]
     from: Timestamp,
-    /// The first instant after it.
+    /// End of the span, exclusive (RFC 3339).
     #[serde(deserialize_with = "required")]
     #[param(value_type = String)]
     until: Timestamp,
-    /// Which partition of the log is asked; the first that there is by default.
+    /// The partition of the log; the first one by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u32>)]
     partition: Option<Partition>,
-    /// The collector's public key, hexadecimal, if it is to be held to one that the reader knows; once for each key.
+    /// The collector's public key, hexadecimal, if the reader knows it; repeated for each key.
     #[serde(default, deserialize_with = "list")]
     #[param(value_type = Vec<String>, required = false)]
     key: Vec<PublicKey>,
@@ -89,10 +89,10 @@ const FORMS: [Offer<CertificateFormat>; 2] = [
     Offer { media: "text/plain", alias: None, answer: CertificateFormat::Text },
 ];
 
-/// Answers with the certificate, as JSON, or as text for whoever wants `text/plain` more. What is unusual
-/// takes reading the whole log.
+/// Returns the certificate, as JSON, or as text if `Accept` prefers `text/plain`. Unusual questions make the collector
+/// read the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
-    responses((status = 200, description = "What the log proves", content(
+    responses((status = 200, description = "The certificate", content(
         (Certificate = "application/json"), (String = "text/plain")),
         headers(("afferent-complete" = bool), ("afferent-verdict" = String))), Problem))]
 pub(super) async fn certificate(
@@ -163,7 +163,7 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) 
 impl From<CertificateError> for Problem {
     fn from(error: CertificateError) -> Self {
         let (status, remedy) = match error {
-            CertificateError::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
+            CertificateError::Unknown(_) => (StatusCode::NOT_FOUND, "GET /v1/agents lists the sources"),
             CertificateError::Span => (StatusCode::BAD_REQUEST, "give `from` before `until`"),
         };
         Self::new(status, error.to_string(), remedy)

@@ -27,7 +27,7 @@ impl PageCursor {
 
     /// Reads a cursor that was given for this query.
     pub(super) fn read(text: &str, query: &[(String, String)]) -> Result<Self, Problem> {
-        let remedy = "give back the header afferent-next-cursor as it came, or begin anew with `from`";
+        let remedy = "send the header afferent-next-cursor unchanged, or start again with `from`";
         let refused = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail, remedy);
         let cursor = || {
             let (query, place) = text.strip_prefix("2.")?.split_once('.')?;
@@ -35,7 +35,7 @@ impl PageCursor {
             let query = u32::from_str_radix(query, 16).ok().filter(|_| is_checksum)?;
             Some(Self { place: place.parse::<PlaceText>().ok()?.0, query })
         };
-        let cursor = cursor().ok_or_else(|| refused("`cursor` is no cursor of this collector"))?;
+        let cursor = cursor().ok_or_else(|| refused("`cursor` is not a cursor of this collector"))?;
         if cursor.query != checksum(query) {
             return Err(refused("`cursor` belongs to a query with other parameters"));
         }

@@ -23,17 +23,16 @@ use crate::subscribe::{Format, Page, Reading, Start, StartError};
 
 /// The partition of all offsets.
 pub const PARTITION: HeaderName = HeaderName::from_static("afferent-partition");
-/// The oldest offset that is kept.
+/// The oldest kept offset.
 pub const FIRST_OFFSET: HeaderName = HeaderName::from_static("afferent-first-offset");
-/// The durable end when the request came; the answer does not go beyond it.
+/// The durable end when the request arrived; the answer ends there at the latest.
 pub const END_OFFSET: HeaderName = HeaderName::from_static("afferent-end-offset");
-/// The first offset that was not looked at; not there when that is not known before the answer was read to its end.
+/// The first offset that was not searched; absent if it is unknown before the answer has been read to its end.
 pub const NEXT_OFFSET: HeaderName = HeaderName::from_static("afferent-next-offset");
-/// To be given back as `cursor`, with the same query, for what comes next; not there when everything up to `until` has
-/// come, or when the answer is not paged.
+/// The value of `cursor` for the next page, with otherwise the same query; absent if the answer reaches `until` or is
+/// not paged.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("afferent-next-cursor");
-/// Bytes of the log that were read for this answer, and to find where it begins and ends; not there when it is not
-/// paged.
+/// Bytes of the log read for this answer, including the search for its start and end; absent if it is not paged.
 pub const BYTES_READ: HeaderName = HeaderName::from_static("afferent-bytes-read");
 
 /// The media type of lines.
@@ -41,14 +40,14 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 /// The media type of a JSON array of CloudEvents.
 pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 
-/// Answers with the events from `from` (default: the first) up to `until` (default: the durable end of this moment),
-/// `limit` (default: 1000; `all` for no limit) at most.
+/// Returns the events from `from` (default: the first) up to `until` (default: the present durable end), at most
+/// `limit` (default: 1000; `all` for no limit).
 ///
 /// An answer of up to [`EVENTS_PAGED_MAX`] events is a page: it is rendered before it is sent, and its headers say
-/// where to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as
-/// the client takes it, and no faster.
+/// where the next page starts. It may have fewer events than `limit` if they are large. A longer answer is rendered as
+/// the client reads it.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
-    (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
+    (status = 200, description = "Events, one CloudEvent per line, or an array of CloudEvents", content(
         (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
         headers(("afferent-partition" = u32), ("afferent-first-offset" = String), ("afferent-end-offset" = String),
             ("afferent-next-offset" = String), ("afferent-next-cursor" = String), ("afferent-bytes-read" = String))),

@@ -11,16 +11,16 @@ use super::problem::Problem;
 use super::state::Api;
 use crate::models::not_shown::words;
 
-/// Whether events become durable here; what else is wrong stands in lines behind `degraded`: with the log, or
-/// for readers and posters, some of whom were refused a moment ago because others have taken all that there is, or with
-/// models, which have no room for all that a source reports.
+/// Whether events become durable. Other problems follow in lines after `degraded`: of the log, of readers and posters
+/// that were refused a moment ago because others use all there is, or of models that have no room for everything that a
+/// source reports.
 #[utoipa::path(get, path = "/healthz", tag = "about",
     responses((status = 200, content_type = "text/plain", body = String,
-        description = "They do: `ok`; or `degraded` and lines that name what is wrong all the same"), Problem))]
+        description = "Events become durable: `ok`, or `degraded` and a line for each other problem"), Problem))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
     if api.stopping.is_requested() {
-        let remedy = "wait for the next start";
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", remedy).into_response();
+        let remedy = "retry once the collector has started again";
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector is stopping", remedy).into_response();
     }
     match api.state.health.verdict() {
         Ok(()) => {
@@ -32,7 +32,7 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
             healthy_text(&lines).into_response()
         }
         Err(why) => {
-            let remedy = "agents keep their events meanwhile and send them later; see the collector's log";
+            let remedy = "see the collector's log; agents keep their events and send them later";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, remedy).into_response()
         }
     }

@@ -21,11 +21,11 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let mut text = Text::new();
     log(&mut text, &api);
     counters(&mut text, &api.state.health.counters);
-    text.head("afferent_refused_total", "counter", "Clients and messages that were refused, by kind.");
+    text.head("afferent_refused_total", "counter", "Refused clients and messages, by kind.");
     for (kind, count) in api.state.health.refused.counts() {
         text.sample("afferent_refused_total", &[("kind", kind.name())], count);
     }
-    text.head("afferent_http_held", "gauge", "What HTTP clients hold of what they share.");
+    text.head("afferent_http_held", "gauge", "What HTTP clients use of the limits that they share.");
     for (what, held) in api.budgets.held() {
         text.sample("afferent_http_held", &[("what", what)], held);
     }
@@ -42,34 +42,34 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text.finish()).into_response()
 }
 
-const LAG_HELP: &str = "Age of the agent's newest word in the log: of its last batch when that came, and growing while it is \
-                        not connected or silent. Absent while its clock is not measured.";
+const LAG_HELP: &str = "Age of the agent's newest message in the log: the age of its last batch on arrival, growing \
+                        while the agent is not connected or silent. Absent until its clock is measured.";
 
 fn log(text: &mut Text, api: &Api) {
     let kept = api.held().reader.kept();
-    text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
+    text.single("afferent_log_first_offset", "gauge", "Oldest kept offset.", kept.start);
     text.single("afferent_log_end_offset", "gauge", "Durable end of the log.", kept.end);
     let read = api.held().reader.bytes_read_by_all();
-    text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
+    text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log read by readers.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());
-    text.head("afferent_log_warning", "gauge", "1 while there is something wrong with the log, by its kind.");
+    text.head("afferent_log_warning", "gauge", "1 while the log has a problem of this kind.");
     for kind in api.state.health.warnings().into_keys() {
         text.sample("afferent_log_warning", &[("kind", kind)], 1);
     }
     parts(text, &api.state.health.parts.reports());
-    text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
+    text.single("afferent_healthy", "gauge", "1 while events become durable and agents can connect.", healthy);
 }
 
 fn parts(text: &mut Text, reports: &[PartReport]) {
     text.head(
         "afferent_part_running",
         "gauge",
-        "1 while this task or thread of the collector runs, and has for a while.",
+        "1 while this task or thread of the collector runs without a recent restart.",
     );
     for report in reports {
         text.sample("afferent_part_running", &[("part", report.part.name())], u8::from(report.is_well));
     }
-    text.head("afferent_part_restarts_total", "counter", "How often it was started again after it had ended.");
+    text.head("afferent_part_restarts_total", "counter", "Restarts of this task or thread after a failure.");
     for report in reports {
         text.sample("afferent_part_restarts_total", &[("part", report.part.name())], report.restarts);
     }
@@ -79,13 +79,21 @@ fn models(text: &mut Text, shortages: &[(ModelId, Shortage)], now: Timestamp) {
     /// A figure of a model.
     type Figure = fn(&Shortage, Timestamp) -> u64;
     let figures: [(&str, &str, &str, Figure); 3] = [
-        ("afferent_model_not_shown", "gauge", "1 while a model has no room for all of these.", |shortage, now| {
-            u64::from(shortage.lasts(now))
+        (
+            "afferent_model_not_shown",
+            "gauge",
+            "1 while the model has no room for all entries of this kind.",
+            |shortage, now| u64::from(shortage.lasts(now)),
+        ),
+        (
+            "afferent_model_not_shown_events_total",
+            "counter",
+            "Events for which the model had no room.",
+            |shortage, _| shortage.events,
+        ),
+        ("afferent_model_gave_way_total", "counter", "Kept entries that were dropped to make room.", |shortage, _| {
+            shortage.gave_way
         }),
-        ("afferent_model_not_shown_events_total", "counter", "Events that found no room.", |shortage, _| {
-            shortage.events
-        }),
-        ("afferent_model_gave_way_total", "counter", "What was kept and gave way.", |shortage, _| shortage.gave_way),
     ];
     for (name, kind, help, figure) in figures {
         text.head(name, kind, help);
@@ -99,28 +107,28 @@ fn models(text: &mut Text, shortages: &[(ModelId, Shortage)], now: Timestamp) {
 fn counters(text: &mut Text, counters: &Counters) {
     text.single("afferent_connections", "gauge", "Open MQTT connections.", counters.connections.get());
     for (name, help, counter) in [
-        ("connections_taken", "MQTT connections that were taken.", &counters.connections_taken),
-        ("connections_refused", "MQTT connections beyond the limit.", &counters.connections_refused),
-        ("handshakes_failed", "Handshakes that took too long or broke.", &counters.handshakes_failed),
-        ("logins_refused", "Connections refused for who they are.", &counters.logins_refused),
-        ("taken_over", "Connections ended by another one of the same name.", &counters.taken_over),
-        ("slow_readers", "Connections ended because they did not read.", &counters.slow_readers),
-        ("protocol_errors", "Connections ended for breaking the protocol.", &counters.protocol_errors),
-        ("publishes_refused", "Publishes refused for their topic.", &counters.publishes_refused),
-        ("subscriptions_refused", "Subscriptions that were refused.", &counters.subscriptions_refused),
+        ("connections_taken", "Accepted MQTT connections.", &counters.connections_taken),
+        ("connections_refused", "MQTT connections refused because of the limit.", &counters.connections_refused),
+        ("handshakes_failed", "Handshakes that failed or took too long.", &counters.handshakes_failed),
+        ("logins_refused", "Connections refused because of their identity.", &counters.logins_refused),
+        ("taken_over", "Connections closed because another client used the same name.", &counters.taken_over),
+        ("slow_readers", "Connections closed because the client did not read.", &counters.slow_readers),
+        ("protocol_errors", "Connections closed because of a protocol error.", &counters.protocol_errors),
+        ("publishes_refused", "Publishes refused because of their topic.", &counters.publishes_refused),
+        ("subscriptions_refused", "Refused subscriptions.", &counters.subscriptions_refused),
         ("messages", "Messages handed to the writer.", &counters.messages),
         ("message_bytes", "Bytes of these.", &counters.message_bytes),
         ("events_posted", "Events posted over HTTP.", &counters.events_posted),
-        ("requests_refused", "HTTP requests that were refused.", &counters.requests_refused),
-        ("messages_refused", "Messages of which something was refused.", &counters.messages_refused),
-        ("commits", "Commits that succeeded.", &counters.commits),
-        ("commits_failed", "Commits that failed.", &counters.commits_failed),
-        ("answers_signed", "Answers to agents, each of them signed.", &counters.answers_signed),
+        ("requests_refused", "Refused HTTP requests.", &counters.requests_refused),
+        ("messages_refused", "Messages that were refused in whole or in part.", &counters.messages_refused),
+        ("commits", "Successful commits.", &counters.commits),
+        ("commits_failed", "Failed commits.", &counters.commits_failed),
+        ("answers_signed", "Signed answers to agents.", &counters.answers_signed),
         ("answers_dropped", "Answers that could not be sent.", &counters.answers_dropped),
-        ("segments_trimmed", "Segments of the log that retention has removed.", &counters.segments_trimmed),
+        ("segments_trimmed", "Segments of the log removed by retention.", &counters.segments_trimmed),
         ("bytes_trimmed", "Bytes of these.", &counters.bytes_trimmed),
-        ("samples_emptied", "Samples that retention has removed from segments that stay.", &counters.samples_emptied),
-        ("broker_connections", "Connections made to the external broker.", &counters.broker_connections),
+        ("samples_emptied", "Samples removed by retention from segments that are kept.", &counters.samples_emptied),
+        ("broker_connections", "Connections to the external broker.", &counters.broker_connections),
     ] {
         text.single(&format!("afferent_{name}_total"), "counter", help, counter.get());
     }
@@ -140,13 +148,20 @@ fn agents(text: &mut Text, reports: &[AgentReport], online: &[bool]) {
     /// A figure of an agent.
     type Figure = fn(&AgentReport) -> u64;
     let figures: [(&str, &str, &str, Figure); 5] = [
-        ("afferent_agent_lost_events", "gauge", "Events declared as lost.", |report| report.lost_events),
-        ("afferent_agent_missing_events", "gauge", "Events missing and not declared.", |report| report.missing_events),
-        ("afferent_agent_duplicate_batches_total", "counter", "Batches that came again.", |report| {
+        ("afferent_agent_lost_events", "gauge", "Events that their source declared lost.", |report| report.lost_events),
+        (
+            "afferent_agent_missing_events",
+            "gauge",
+            "Missing events that their source has not declared lost.",
+            |report| report.missing_events,
+        ),
+        ("afferent_agent_duplicate_batches_total", "counter", "Batches received more than once.", |report| {
             report.duplicate_batches
         }),
-        ("afferent_agent_early_batches_total", "counter", "Batches before their turn.", |report| report.early_batches),
-        ("afferent_agent_refused_total", "counter", "What was refused.", |report| report.refused),
+        ("afferent_agent_early_batches_total", "counter", "Batches received before their predecessor.", |report| {
+            report.early_batches
+        }),
+        ("afferent_agent_refused_total", "counter", "Refused messages, by reason.", |report| report.refused),
     ];
     for (name, kind, help, figure) in figures {
         text.head(name, kind, help);

@@ -47,6 +47,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
@@ -75,7 +76,8 @@ pub async fn serve(
     server::serve(listener, router(api, names), budgets, stopping).await;
 }
 
-/// Every path and what it takes: the OpenAPI document is held against these in a test.
+/// Every path and what it takes: the OpenAPI document is held against these in a test, and so is what depends on
+/// `Accept`.
 fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     vec![
         ("/healthz", get(health::healthz)),
@@ -83,8 +85,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/agents", get(agents::agents)),
         ("/v1/agents/{name}/key", post(agents::replace_key)),
         ("/v1/agents/{name}/retire", post(agents::retire)),
-        ("/v1/certificate", get(certificate::certificate)),
-        ("/v1/events", get(events::events).post(publish::publish)),
+        ("/v1/certificate", get(certificate::certificate).route_layer(map_response(accept::vary))),
+        ("/v1/events", get(events::events).route_layer(map_response(accept::vary)).post(publish::publish)),
         ("/v1/models", get(models::list)),
         ("/v1/models/diff", get(models::diff)),
         ("/v1/models/{name}", get(models::state)),
@@ -110,16 +112,16 @@ fn router(api: Api, names: AllowedHosts) -> Router {
         .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .merge(crate::web::router())
         .method_not_allowed_fallback(async || {
-            let remedy = "see /v1/openapi.json for the methods of every path";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
+            let remedy = "/v1/openapi.json lists the methods of every path";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method", remedy)
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "see /v1/openapi.json for all paths; / is the page for people";
+            let remedy = "/v1/openapi.json lists all paths; the web page is at /";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)
-        .layer(axum::middleware::map_response(move |answer: Response| {
+        .layer(map_response(move |answer: Response| {
             if answer.status().is_client_error() {
                 health.counters.requests_refused.count();
             }

@@ -1,4 +1,5 @@
-//! `/v1/models` and `/v1/what-if`: states that are folded from the log, now and as of any place, and alternatives to them.
+//! `/v1/models` and `/v1/what-if`: states that are folded from the log, now and as of any place, and alternatives to
+//! them.
 //!
 //! | path | answer |
 //! |---|---|
@@ -8,7 +9,8 @@
 //! | `GET /v1/models/diff?left=A@1&right=A@2&as_of=` | which figures differ |
 //! | `POST /v1/what-if?from=&until=` with a plan (TOML, see [`crate::models::what_if`]) | what happened, and what would have |
 //!
-//! The same shapes are read by the command line, so they are written and read here.
+//! Each takes `partition` as well, and its answer names the partition of its offsets. The same shapes are read by the
+//! command line, so they are written and read here.
 
 use afferent_host::clock;
 use afferent_protocol::ids::Timestamp;
@@ -25,9 +27,10 @@ use super::budget::computing::{self, Computation, JSON};
 use super::budget::{Client, Sent};
 use super::problem::Problem;
 use super::query::values::{WholeNumber, optional};
-use super::query::{Nothing, Parameters, Query};
+use super::query::{Parameters, Query};
 use super::state::Api;
 use crate::limits::{HTTP_DOCUMENT_BYTES_MAX, MODEL_ROWS_MAX};
+use crate::log::address::Partition;
 use crate::models::diff::Change;
 use crate::models::question::{QuestionError, StateSelection, ViewQuery};
 use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, StateAt, Status};
@@ -45,96 +48,112 @@ pub struct ModelReport {
     pub version: u32,
     /// Both, as `kpi@2`.
     pub model: String,
-    /// The built-in model that it is a version of.
+    /// The built-in model on which it is based.
     pub of: String,
-    /// What its figures mean, for people.
+    /// A title for people.
     pub title: String,
     /// `live`, `rebuilding` or `failed`.
     pub state: String,
-    /// Why it failed.
+    /// The reason of the failure.
     pub error: Option<String>,
-    /// The first offset that it has not seen, as text: JSON's numbers end at 2^53.
+    /// The offset of the next event to read, as a string: JSON's numbers end at 2^53.
     pub offset: String,
-    /// When the last event that it has seen was ingested.
+    /// The partition of the log that it folds; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
+    /// Ingest time of the last event that it has read.
     pub time: String,
-    /// From where in the log it counts, as in its state: what was before, retention had removed when it was made.
+    /// Start of the figures: retention had removed earlier events when the model was created.
     pub counts_from: Option<CountedFromView>,
-    /// Events that it has not seen yet.
+    /// Number of events that it has not read yet.
     pub behind: u64,
-    /// States of it on disk.
+    /// Number of saved states on disk.
     pub snapshots: u64,
 }
 
-/// What differs between two models.
+/// The differences between two models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DiffReport {
-    /// The one model.
+    /// The first model.
     pub left: String,
-    /// The other one.
+    /// The second model.
     pub right: String,
-    /// The first offset that neither has seen.
+    /// The first offset that neither model has read.
     pub offset: String,
-    /// As of when, and what of it.
+    /// The partition of the log; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
+    /// Time and part of the states.
     pub time: String,
-    /// From where in the log the one counts.
+    /// Start of the first model's figures.
     pub left_counts_from: CountedFromView,
-    /// And the other: where the two are not the same, what differs may be that alone.
+    /// Start of the second model's figures; if it is not that of the first, this alone may explain differences.
     pub right_counts_from: CountedFromView,
-    /// One by one, up to a limit.
+    /// The differences, up to a limit.
     pub changes: Vec<Change>,
-    /// How many more there are.
+    /// Number of further differences.
     pub more: u64,
 }
 
 /// The state of a model at a place of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StateReport {
-    /// From where in the log it counts.
+    /// Start of the figures.
     pub counts_from: CountedFromView,
-    /// Where the next page goes on; null when there are no more rows, or no page was asked for.
+    /// The cursor of the next page; null if there are no more rows or no `limit` was given.
     pub cursor: Option<String>,
     /// The model, as `kpi@2`.
     pub model: String,
-    /// The first offset that the state has not seen, as text.
+    /// The first offset that is not in the state, as a string.
     pub offset: String,
-    /// The state, or the part of it that was asked for.
+    /// The partition of the log; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
+    /// The state, or the requested part of it.
     #[schema(value_type = Object)]
     pub state: Value,
     /// The collector's clock at that place (RFC 3339).
     pub time: String,
 }
 
-/// A model that is being rebuilt.
+/// A model that is being recomputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecomputeReport {
     /// The model, as `kpi@2`.
     pub model: String,
-    /// The path that shows how far it is.
+    /// The partition of the log that it is rebuilt from.
+    #[serde(default)]
+    pub partition: u32,
+    /// The path that returns its progress.
     pub progress: String,
 }
 
-/// Every version of every model, and how far it is.
-#[utoipa::path(get, path = "/v1/models", tag = "models",
-    responses((status = 200, description = "By name and version", body = Vec<ModelReport>), Problem))]
-pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<ModelReport>>, Problem> {
-    let models = api.state.models.clone();
+/// Every version of every model, and its progress.
+#[utoipa::path(get, path = "/v1/models", tag = "models", params(ListQuery),
+    responses((status = 200, description = "All models, by name and version", body = Vec<ModelReport>), Problem))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query { asked, .. }: Query<ListQuery>,
+) -> Result<Json<Vec<ModelReport>>, Problem> {
+    let models = api.models_of(asked.partition, None)?;
     // Models are busy for as long as a batch takes; who waits for them waits where waiting is allowed.
     Ok(Json(blocking(move || models.list()).await?.into_iter().map(ModelReport::of).collect()))
 }
 
 /// The state of a model: `NAME@VERSION`, or `NAME` for its highest version.
 #[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path), StateQuery),
-    responses((status = 200, description = "Its state", body = StateReport), Problem))]
+    responses((status = 200, description = "The model's state", body = StateReport), Problem))]
 pub(super) async fn state(
     State(api): State<Api>,
     client: Client,
     Path(name): Path<String>,
     Query { asked, .. }: Query<StateQuery>,
 ) -> Result<Response, Problem> {
+    let models = api.models_of(asked.partition, asked.as_of)?;
     let as_of = asked.as_of.map_or_else(now, as_of);
-    let definition = find(&api.state.models, &name)?;
+    let definition = find(&models, &name)?;
     let question = asked.question(&definition.of)?;
-    let (kind, models) = (kind_of(as_of), api.state.models.clone());
+    let kind = kind_of(as_of);
     let work = move |cancel: &Cancel| {
         let state = models.state(&definition, as_of, question.span(), cancel)?;
         Ok::<_, AskError>(computing::json(&StateReport::of(state, &question)))
@@ -150,41 +169,44 @@ fn kind_of(as_of: AsOf) -> Computation {
 
 /// Which figures differ between two versions of a model.
 #[utoipa::path(get, path = "/v1/models/diff", tag = "models", params(DiffQuery),
-    responses((status = 200, description = "What differs", body = DiffReport), Problem))]
+    responses((status = 200, description = "The differences", body = DiffReport), Problem))]
 pub(super) async fn diff(
     State(api): State<Api>,
     client: Client,
     Query { asked, .. }: Query<DiffQuery>,
 ) -> Result<Response, Problem> {
+    let models = api.models_of(asked.partition, asked.as_of)?;
     let as_of = asked.as_of.map_or_else(now, as_of);
-    let (left, right) = (find(&api.state.models, &asked.left)?, find(&api.state.models, &asked.right)?);
+    let (left, right) = (find(&models, &asked.left)?, find(&models, &asked.right)?);
     let names = (left.id.to_string(), right.id.to_string());
     if left.of.name() != right.of.name() {
-        let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
+        let detail = format!("{} is a version of {}, but {} of {}", names.0, left.of.name(), names.1, right.of.name());
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
     }
-    let models = api.state.models.clone();
     let replay = move |cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
     let found = api.budgets.computed(kind_of(as_of), &client, replay).await?;
     api.budgets.json(&client, &DiffReport::of(names, found))
 }
 
-/// Rebuilds the state of a model from the log; until it is done, answers come from the old one.
+/// Recomputes the state of a model from the log; the old state is served until the new one is complete.
 #[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models",
-    params(("name" = String, Path), RecomputeQuery), responses((status = 202, description = "The rebuild has begun", body = RecomputeReport), Problem))]
+    params(("name" = String, Path), RecomputeQuery),
+    responses((status = 202, description = "The recomputation has started", body = RecomputeReport), Problem))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
     Query { asked, .. }: Query<RecomputeQuery>,
 ) -> Result<(StatusCode, Json<RecomputeReport>), Problem> {
-    let definition = find(&api.state.models, &name)?;
-    let (models, log, id) = (api.state.models.clone(), api.log(), definition.id.to_string());
+    let models = api.models_of(asked.partition, asked.from)?;
+    let definition = find(&models, &name)?;
+    let log = api.held_by(asked.partition, asked.from)?.reader.clone_reader();
+    let (id, partition) = (definition.id.to_string(), models.partition().get());
     blocking(move || {
         let from = asked.from.map(|from| from.resolve(&*log)).transpose()?;
         models.recompute(&definition, from).map_err(Problem::from)
     })
     .await??;
-    Ok((StatusCode::ACCEPTED, Json(RecomputeReport { model: id, progress: "/v1/models".to_owned() })))
+    Ok((StatusCode::ACCEPTED, Json(RecomputeReport { model: id, partition, progress: "/v1/models".to_owned() })))
 }
 
 /// What happened, and what would have happened under the assumptions of a plan.
@@ -197,20 +219,35 @@ pub(super) async fn what_if(
     Query { asked, .. }: Query<WhatIfQuery>,
     body: Sent,
 ) -> Result<Response, Problem> {
+    let models = api.models_of(asked.partition, asked.from)?;
     let (from, until) = (asked.from.map(as_of), asked.until.map_or_else(now, as_of));
     let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     let text = std::str::from_utf8(&body).map_err(|error| {
         let remedy = "send the plan as TOML in UTF-8";
-        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is no text: {error}"), remedy)
+        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is not UTF-8: {error}"), remedy)
     })?;
-    let plan = Plan::parse(text, api.state.models.definitions())?;
-    let models = api.state.models.clone();
+    let plan = Plan::parse(text, models.definitions())?;
     let run = move |cancel: &Cancel| models.what_if(&plan, from, until, cancel).map(|report| computing::json(&report));
     let answer = api.budgets.computed(Computation::WhatIf, &client, run).await?;
     api.budgets.answer(&client, JSON, answer)
 }
 
-/// As of when, and what of it.
+/// Of which partition.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Which partition of the log; the first that there is by default.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
+}
+
+impl Parameters for ListQuery {
+    const EXAMPLE: &'static str = "/v1/models?partition=0";
+}
+
+/// Time and part of the states.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -219,29 +256,35 @@ pub(super) struct StateQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     as_of: Option<Start>,
-    /// Only what is of this machine.
+    /// Which partition of the log; the one of the place in `as_of` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
+    /// Only this machine.
     machine: Option<String>,
-    /// So many of the newest intervals of every machine; all of them by default.
+    /// The number of newest intervals of every machine; all by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 0, maximum = 100_000)]
     intervals: Option<WholeNumber<0, ROWS_MAX>>,
-    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time.
-    /// Whole intervals are given, also where they began before it. Of kpi: the figures from this time on. `from` and
-    /// `until` of each machine are what they cover; `begins_late` and `ends_early` say why that is less than asked.
+    /// For states, breakdowns and alarms: only what lasted until this time (RFC 3339) or later, by corrected event
+    /// time; an interval that started before it is returned whole. For kpi: the figures from this time on. `from` and
+    /// `until` of each machine are the covered span; `begins_late` and `ends_early` say why it is shorter than
+    /// requested.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Timestamp>,
-    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339). Of kpi: the figures of before it.
+    /// For states, breakdowns and alarms: only what began before this time (RFC 3339). For kpi: the figures up to this
+    /// time.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     until: Option<Timestamp>,
-    /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no
-    /// more.
+    /// The largest number of rows: intervals, breakdowns, alarms, or names. `cursor` of the answer is null if there are
+    /// no more.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
     limit: Option<WholeNumber<1, ROWS_MAX>>,
-    /// Goes on behind the rows of the page whose answer had this `cursor`; the other parameters must be the same. With
-    /// `as_of`, all pages are of one state.
+    /// Continues after the page whose answer had this `cursor`; the other parameters must be the same. With `as_of`,
+    /// all pages show the same state.
     cursor: Option<String>,
 }
 
@@ -254,7 +297,7 @@ impl Parameters for StateQuery {
 
 impl StateQuery {
     fn question(self, of: &BuiltIn) -> Result<ViewQuery, QuestionError> {
-        let Self { as_of: _, machine, intervals, from, until, limit, cursor } = self;
+        let Self { as_of: _, partition: _, machine, intervals, from, until, limit, cursor } = self;
         let rows = |count: u64| usize::try_from(count).expect("no more than MODEL_ROWS_MAX");
         let (intervals, limit) =
             (intervals.map(|WholeNumber(count)| rows(count)), limit.map(|WholeNumber(count)| rows(count)));
@@ -262,19 +305,23 @@ impl StateQuery {
     }
 }
 
-/// Which two, and as of when.
+/// Two models and a place.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DiffQuery {
-    /// The one, as `kpi@1`.
+    /// The first model, as `kpi@1`.
     left: String,
-    /// The other one, as `kpi@2`.
+    /// The second model, as `kpi@2`.
     right: String,
     /// An offset, a time (RFC 3339), `first` or `end`; now by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     as_of: Option<Start>,
+    /// Which partition of the log; the one of the place in `as_of` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
 }
 
 impl Parameters for DiffQuery {
@@ -286,18 +333,22 @@ impl Parameters for DiffQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RecomputeQuery {
-    /// An offset, a time (RFC 3339), `first` or `end`: the rebuild goes on from the latest snapshot before it. All of
-    /// the log by default.
+    /// An offset, a time (RFC 3339), `first` or `end`: the recomputation starts from the latest snapshot before it; by
+    /// default from the log's first event.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
 }
 
 impl Parameters for RecomputeQuery {
     const EXAMPLE: &'static str = "/v1/models/kpi@1/recompute?from=2026-11-29T08:00:00Z";
 }
 
-/// Which part of the log.
+/// A part of the log.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -310,17 +361,35 @@ pub(super) struct WhatIfQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     until: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
 }
 
 impl Parameters for WhatIfQuery {
     const EXAMPLE: &'static str = "/v1/what-if?from=2026-11-29T08:00:00Z&until=end";
 }
 
+impl Api {
+    /// The models of the partition that a question names; else of the one of its place; else of the first.
+    fn models_of(&self, named: Option<Partition>, start: Option<Start>) -> Result<Models, Problem> {
+        let asked = self.held_by(named, start)?.reader.partition();
+        let folded = self.state.models.partition();
+        if asked == folded {
+            return Ok(self.state.models.clone());
+        }
+        let detail =
+            format!("`partition`: there are no models of partition {asked}; those that there are fold {folded}");
+        Err(Problem::new(StatusCode::NOT_FOUND, detail, format!("ask for partition={folded}, or for its events")))
+    }
+}
+
 fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
     models.find(name).cloned().ok_or_else(|| {
         let known: Vec<String> = models.definitions().iter().map(|known| known.id.to_string()).collect();
         let name: String = name.chars().take(64).collect();
-        let remedy = format!("there are {}; [[model]] in the configuration adds one", known.join(", "));
+        let remedy = format!("the models are {}; [[model]] in the configuration adds one", known.join(", "));
         Problem::new(StatusCode::NOT_FOUND, format!("there is no model {name:?}"), remedy)
     })
 }
@@ -342,21 +411,21 @@ fn as_of(place: Start) -> AsOf {
 
 impl ModelReport {
     fn of(status: Status) -> Self {
-        let Status { name, version, model, of, title, state, error, offset, time: at, counts_from, behind, snapshots } =
-            status;
-        let (offset, time) = (offset.to_string(), time_text(at));
+        let Status { name, version, model, of, title, state, error, .. } = status;
+        let Status { partition, offset, time, counts_from, behind, snapshots, .. } = status;
+        let (offset, partition, time) = (offset.to_string(), partition.get(), time_text(time));
         let counts_from = counts_from.map(|from| from.view());
-        Self { name, version, model, of, title, state, error, offset, time, counts_from, behind, snapshots }
+        Self { name, version, model, of, title, state, error, offset, partition, time, counts_from, behind, snapshots }
     }
 }
 
 impl StateReport {
     /// The part of a state that a question asks for.
     pub fn of(at: StateAt, question: &ViewQuery) -> Self {
-        let StateAt { model, offset, time, counts_from, mut state } = at;
+        let StateAt { model, partition, offset, time, counts_from, mut state } = at;
         let cursor = question.keep(&mut state);
-        let (offset, time) = (offset.to_string(), time_text(time));
-        Self { counts_from: counts_from.view(), cursor, model: model.to_string(), offset, state, time }
+        let (counts_from, model, offset) = (counts_from.view(), model.to_string(), offset.to_string());
+        Self { counts_from, cursor, model, offset, partition: partition.get(), state, time: time_text(time) }
     }
 }
 
@@ -364,9 +433,10 @@ impl DiffReport {
     /// What two models of these names differ in.
     pub fn of((left, right): (String, String), found: Difference) -> Self {
         let [left_counts_from, right_counts_from] = found.counts_from.map(|from| from.view());
-        let (offset, time) = (found.offset.to_string(), time_text(found.time));
+        let (offset, partition) = (found.offset.to_string(), found.partition.get());
+        let time = time_text(found.time);
         let (changes, more) = (found.changes.changes, found.changes.more);
-        Self { left, right, offset, time, left_counts_from, right_counts_from, changes, more }
+        Self { left, right, offset, partition, time, left_counts_from, right_counts_from, changes, more }
     }
 }
 
@@ -381,14 +451,12 @@ impl From<AskError> for Problem {
         let detail = error.to_string();
         match error {
             AskError::Failed { .. } => {
-                let remedy = "report it; once the program is mended, POST /v1/models/NAME@V/recompute";
+                let remedy = "report it; after an update of the program, POST /v1/models/NAME@V/recompute";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
             }
-            AskError::NotReady { .. } => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                detail,
-                "ask again later; GET /v1/models shows how far it is",
-            ),
+            AskError::NotReady { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, "retry later; GET /v1/models shows the progress")
+            }
             AskError::Place(error) => Self::of_place("as_of", error),
             AskError::Replay(error) => error.into(),
         }
@@ -399,9 +467,11 @@ impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Log(error) => error.into(),
-            ReplayError::Cancelled => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again once the collector is up")
-            }
+            ReplayError::Cancelled => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                error.to_string(),
+                "retry once the collector has started again",
+            ),
         }
     }
 }
@@ -415,7 +485,7 @@ impl From<RecomputeError> for Problem {
             }
             RecomputeError::Log(error) => error.into(),
             RecomputeError::System(_) => {
-                let remedy = "look at the data directory and its disk";
+                let remedy = "check the data directory and its disk";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
             }
         }
@@ -424,7 +494,11 @@ impl From<RecomputeError> for Problem {
 
 impl From<PlanError> for Problem {
     fn from(error: PlanError) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, error.to_string(), "mend the plan; README shows one")
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            error.to_string(),
+            "correct the plan; the collector's README shows an example",
+        )
     }
 }
 
@@ -433,7 +507,7 @@ impl From<PlanRunError> for Problem {
         let detail = error.to_string();
         match error {
             PlanRunError::Condition { .. } => {
-                let remedy = "name the events that it is meant for, as type = \"sample\"";
+                let remedy = "limit the rule to the events that it is meant for, as type = \"sample\"";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy)
             }
             PlanRunError::Model { .. } => {

@@ -10,10 +10,11 @@ use super::query::{Nothing, Query};
 #[openapi(
     info(
         title = "Afferent collector",
-        description = "One unified, immutable, replayable log of what all agents sent. In JSON a whole number beyond 2^53 is a \
-            text of its digits, as most readers keep numbers as doubles; `valuetype` is `integer` beside such a `value` of a \
-            sample. An offset is always such a text, and so is the attribute `sequence` of an event. The `data` of a posted \
-            event is given back as it was written."
+        description = "The unified log: every event that the agents have sent, immutable, ordered and replayable. In \
+                       JSON a whole number beyond 2^53 is a string of its digits, as most readers keep numbers as \
+                       doubles; `valuetype` is `integer` beside such a `value` of a sample. An offset is always such a \
+                       string, and so is the attribute `sequence` of an event. The `data` of a posted event is \
+                       returned as it was written."
     ),
     components(schemas(super::problem::ProblemDocument)),
     paths(

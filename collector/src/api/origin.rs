@@ -75,8 +75,8 @@ impl AllowedHosts {
         self.check_origin(headers, host.as_ref())?;
         if request.method() == Method::POST && has_body(headers) && is_plain(headers) {
             let remedy = "send it as application/json, application/cloudevents+json, application/x-ndjson or \
-                          application/toml, whichever it is (curl: -H 'Content-Type: …')";
-            let detail = "the content type is one that a browser sends for any page, without asking";
+                          application/toml (curl: -H 'Content-Type: …')";
+            let detail = "any web page can have a browser send this content type";
             return Err((RefusalKind::HttpOrigin, Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy)));
         }
         Ok(())
@@ -87,9 +87,9 @@ impl AllowedHosts {
         let site = headers.get_all(SITE).iter().find(|site| is_other_site(site.as_bytes()));
         let origin = headers.get_all(header::ORIGIN).iter().find(|origin| !self.is_own(origin.as_bytes(), host));
         let Some(other) = origin.or(site) else { return Ok(()) };
-        let detail = format!("a page of another origin ({}) asks for this", shown(other.as_bytes()));
-        let remedy = "ask from the collector's own page, or with a program; behind a proxy add the page's name to `names` \
-                      under [http]";
+        let detail = format!("the request comes from a page of another origin ({})", shown(other.as_bytes()));
+        let remedy =
+            "use the collector's own page, or a program; behind a proxy add the page's name to `names` under [http]";
         Err((RefusalKind::HttpOrigin, Problem::new(StatusCode::FORBIDDEN, detail, remedy)))
     }
 
@@ -118,8 +118,9 @@ fn authority(bytes: &[u8]) -> Option<Authority> {
 }
 
 fn foreign_host(host: &[u8]) -> (RefusalKind, Problem) {
-    let detail = format!("`Host` is {}, and that is no name of this collector", shown(host));
-    let remedy = "ask at the address that it listens on, or add the name to `names` under [http] in its configuration";
+    let detail = format!("`Host` is {}, which is not a name of this collector", shown(host));
+    let remedy =
+        "use the address that the collector listens on, or add the name to `names` under [http] in its configuration";
     (RefusalKind::HttpHost, Problem::new(StatusCode::MISDIRECTED_REQUEST, detail, remedy))
 }
 

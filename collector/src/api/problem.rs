@@ -24,9 +24,9 @@ pub struct Problem {
     pub detail: String,
     /// What to do.
     pub remedy: String,
-    /// Which event of the request it is about, from 1 on, where it is about one.
+    /// The number of the event in the request, from 1 on, if the problem is about one event.
     pub event: Option<u64>,
-    /// Seconds after which it may be asked again, where it is refused for now only.
+    /// Seconds after which the request may be repeated, if it is refused only for now.
     pub retry_after_s: Option<u64>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct ProblemDocument<'a> {
     detail: &'a str,
     /// What to do.
     remedy: &'a str,
-    /// Which event of the request it is about, from 1 on, where it is about one.
+    /// The number of the event in the request, from 1 on, if the problem is about one event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     event: Option<u64>,
@@ -52,28 +52,28 @@ pub(super) struct ProblemDocument<'a> {
 
 /// Every status of a refusal, and when it is given.
 const STATUSES: [(StatusCode, &str); 16] = [
-    (StatusCode::BAD_REQUEST, "The request cannot be read, or contradicts itself"),
-    (StatusCode::FORBIDDEN, "A page of another origin asks for a change"),
-    (StatusCode::NOT_FOUND, "There is no such thing"),
-    (StatusCode::METHOD_NOT_ALLOWED, "The path does not have this method"),
-    (StatusCode::NOT_ACCEPTABLE, "`Accept` names no media type of the answer"),
-    (StatusCode::REQUEST_TIMEOUT, "The body did not come, or too slowly"),
-    (StatusCode::CONFLICT, "It contradicts the log, or what is kept here"),
+    (StatusCode::BAD_REQUEST, "The request cannot be read or contradicts itself"),
+    (StatusCode::FORBIDDEN, "A page of another origin requested a change"),
+    (StatusCode::NOT_FOUND, "The resource does not exist"),
+    (StatusCode::METHOD_NOT_ALLOWED, "The path does not support this method"),
+    (StatusCode::NOT_ACCEPTABLE, "`Accept` lists no media type of the answer"),
+    (StatusCode::REQUEST_TIMEOUT, "The body did not arrive, or too slowly"),
+    (StatusCode::CONFLICT, "The request contradicts the log or the collector's state"),
     (StatusCode::GONE, "Retention has removed the place"),
-    (StatusCode::PAYLOAD_TOO_LARGE, "The body, or an event in it, is larger than the limit"),
-    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The path does not take a body of this media type"),
-    (StatusCode::RANGE_NOT_SATISFIABLE, "The place is not written yet"),
-    (StatusCode::MISDIRECTED_REQUEST, "`Host` is no name of this collector"),
-    (StatusCode::UNPROCESSABLE_ENTITY, "The request can be read, and its values are refused"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body or an event in it is larger than the limit"),
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The path does not accept a body of this media type"),
+    (StatusCode::RANGE_NOT_SATISFIABLE, "The place is beyond the log's end"),
+    (StatusCode::MISDIRECTED_REQUEST, "`Host` is not a name of this collector"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "The request can be read, but its values are refused"),
     (
         StatusCode::TOO_MANY_REQUESTS,
-        "Too much of one client address at the same time; `Retry-After` has the seconds to wait",
+        "Too many requests of one client address at once; `Retry-After` is the number of seconds to wait",
     ),
     (StatusCode::INTERNAL_SERVER_ERROR, "The log cannot be read"),
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        "Not now: the collector stops or starts, its disk refuses, or clients have taken everything; then \
-         `Retry-After` has the seconds to wait",
+        "Not now: the collector is starting or stopping, its disk fails, or clients use everything there is; then \
+         `Retry-After` is the number of seconds to wait",
     ),
 ];
 
@@ -114,7 +114,7 @@ impl Problem {
 
     /// The member `name` of a body is no place.
     pub(super) fn of_place_text(name: &str, error: &StartTextError) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, format!("`{name}`: {error}"), format!("give `{name}` as one of these"))
+        Self::new(StatusCode::BAD_REQUEST, format!("`{name}`: {error}"), format!("give `{name}` in one of these forms"))
     }
 
     /// The place that `name` gives does not hold in this log.
@@ -122,11 +122,11 @@ impl Problem {
         let detail = format!("`{name}`: {error}");
         match error {
             StartError::Gone { kept, .. } => {
-                Self::new(StatusCode::GONE, detail, format!("begin with from={} or from=first", kept.start))
+                Self::new(StatusCode::GONE, detail, format!("start with from={} or from=first", kept.start))
             }
             StartError::Beyond { kept, .. } => {
                 let remedy =
-                    format!("begin with from={} or from=end; if the log was replaced, with from=first", kept.end);
+                    format!("start with from={} or from=end; if the log was replaced, with from=first", kept.end);
                 Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail, remedy)
             }
             StartError::Lost { error, .. } => lost(detail, &error),
@@ -168,31 +168,32 @@ impl From<StartError> for Problem {
 /// A place does not hold: what happened, and where to go on.
 pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
     let remedy = match error {
-        PlaceError::OtherLog => "this log was started over: begin with from=first, or from a time".to_owned(),
-        PlaceError::OtherPartition { of, .. } => format!("ask for partition={of}"),
+        PlaceError::OtherLog => "this is a new log: start with from=first, or from a time".to_owned(),
+        PlaceError::OtherPartition { of, .. } => format!("use partition={of}"),
         PlaceError::LostTerm { .. } => {
-            "what you have from that term on is not in this log: begin with from=first, or from a time before it"
+            "the events that you have since that term are not in this log: start with from=first, or from a time \
+             before it"
                 .to_owned()
         }
         PlaceError::Beyond { until, .. } => format!(
-            "what you have from offset {until} on is not in this log; agents send again what they hold of it: go on with \
-             from={until}"
+            "the events that you have from offset {until} on are not in this log; agents send again what they still \
+             have: continue with from={until}"
         ),
-        PlaceError::Forgotten => "begin with from=first".to_owned(),
+        PlaceError::Forgotten => "start with from=first".to_owned(),
     };
     Problem::new(StatusCode::CONFLICT, detail, remedy)
 }
 
 impl From<NotHeld> for Problem {
     fn from(error: NotHeld) -> Self {
-        Self::new(StatusCode::NOT_FOUND, format!("`partition`: {error}"), "ask for one of these, or name none")
+        Self::new(StatusCode::NOT_FOUND, format!("`partition`: {error}"), "use one of these, or leave `partition` out")
     }
 }
 
 impl From<ReadLogError> for Problem {
     fn from(error: ReadLogError) -> Self {
         let remedy =
-            "look at the collector's log and at its disk; `afferent-collector log verify` lists what is damaged";
+            "check the collector's log messages and its disk; `afferent-collector log verify` lists the damage";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), remedy)
     }
 }

@@ -23,36 +23,35 @@ const SPECVERSION: &str = "ce-specversion";
 /// What stands before the name of an attribute in a header.
 pub(super) const ATTRIBUTE: &str = "ce-";
 
-/// Where the events stand.
+/// The offsets of the events.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Published {
     events: Vec<PublishedEvent>,
 }
 
-/// Where one event stands.
+/// The offset of one event.
 #[derive(Debug, Serialize, ToSchema)]
 struct PublishedEvent {
-    /// Its maker.
+    /// Its source.
     source: String,
-    /// Its maker's name for it.
+    /// Its identifier within the source.
     id: String,
-    /// The partition of the log that it stands in.
+    /// Its partition of the log.
     partition: u32,
-    /// Its offset there, decimal.
+    /// Its offset in the partition, decimal.
     offset: String,
-    /// It was there before, and was not appended again.
+    /// Whether it was in the log already, and was not appended again.
     duplicate: bool,
 }
 
-/// Appends events. Answered once all of them are on disk; none is appended when one of them is refused. An event whose
-/// `source` and `id` are in the log already, since whenever, is not appended again; the answer has its offset. An
-/// amendment (`afferent.amendment.v1`) names who makes it, and is refused with 409 when it could change nothing about the
-/// event that it names.
+/// Appends events. Answers once all of them are on disk; if one of them is refused, none is appended. An event whose
+/// `source` and `id` are already in the log is not appended again; the answer has its offset. An amendment
+/// (`afferent.amendment.v1`) names its author, and is refused with 409 if it cannot change the event that it refers to.
 #[utoipa::path(post, path = "/v1/events", tag = "events",
-    request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one a line", content(
+    request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one per line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"))),
-    responses((status = 200, description = "They are on disk", body = Published), Problem))]
+    responses((status = 200, description = "The events are on disk", body = Published), Problem))]
 pub(super) async fn publish(
     State(api): State<Api>,
     _: Query<Nothing>,
@@ -110,9 +109,9 @@ fn kind_of(headers: &HeaderMap) -> Result<BodyKind, Problem> {
         super::events::BATCH => Ok(BodyKind::Array),
         super::events::NDJSON => Ok(BodyKind::Lines),
         _ => {
-            let detail = "the content type is not one that events are taken in";
+            let detail = "events cannot be posted with this content type";
             let remedy = format!(
-                "send {ONE}, {} or {}; or the attributes in headers with `ce-` before their names",
+                "send {ONE}, {} or {}; or put the attributes into headers whose names begin with `ce-`",
                 super::events::BATCH,
                 super::events::NDJSON
             );
@@ -124,13 +123,14 @@ fn kind_of(headers: &HeaderMap) -> Result<BodyKind, Problem> {
 /// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers,
 /// percent-encoded where they are not plain, and the body is its data.
 fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PostedJson<'b>, Problem> {
-    let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, "mend the event, and send it again");
+    let refused =
+        |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, "correct the event, and send it again");
     let mut given = PostedJson::default();
     for (name, value) in headers {
         let name = name.as_str();
         let Some(attribute) = name.strip_prefix(ATTRIBUTE) else { continue };
         let text = value.to_str().ok().and_then(|text| percent_encoding::percent_decode_str(text).decode_utf8().ok());
-        let text = text.ok_or_else(|| refused(format!("the header `{name}` is no percent-encoded text")))?;
+        let text = text.ok_or_else(|| refused(format!("the header `{name}` is not a percent-encoded text")))?;
         // The one that is a number in the log.
         let value = match text.parse::<u8>() {
             Ok(severity) if attribute == "severitynumber" => severity.into(),
@@ -146,7 +146,7 @@ fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PostedJson<'b>, Pro
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
     let media = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if media == "application/json" || media.ends_with("+json") {
-        let data = serde_json::from_slice(body).map_err(|error| refused(format!("the body is no JSON: {error}")))?;
+        let data = serde_json::from_slice(body).map_err(|error| refused(format!("the body is not JSON: {error}")))?;
         given.data = Some(data);
     } else {
         use base64::Engine as _;
@@ -159,7 +159,7 @@ fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<PostedJson<'b>, Pro
 
 fn read<'b>(kind: BodyKind, body: &'b [u8]) -> Result<Vec<PostedJson<'b>>, Problem> {
     let malformed = |at: String, error: serde_json::Error| {
-        let detail = format!("{at} cannot be read as JSON: {error}");
+        let detail = format!("{at} is not valid JSON: {error}");
         Problem::new(StatusCode::BAD_REQUEST, detail, "send CloudEvents in the JSON format, nested 100 deep at most")
     };
     let events = match kind {
@@ -176,8 +176,8 @@ fn read<'b>(kind: BodyKind, body: &'b [u8]) -> Result<Vec<PostedJson<'b>>, Probl
         }
     };
     if events.len() > POST_EVENTS_MAX {
-        let detail = format!("there are more than {POST_EVENTS_MAX} events");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send fewer events at a time"));
+        let detail = format!("the body has more than {POST_EVENTS_MAX} events");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send fewer events per request"));
     }
     Ok(events)
 }
@@ -187,20 +187,20 @@ fn of_refusal(at: usize, refusal: &EventRefusal) -> Problem {
         EventRefusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    let remedy = "mend this event; nothing of the request was appended";
+    let remedy = "correct this event; nothing of the request was appended";
     Problem::new(status, format!("event {}: {refusal}", at + 1), remedy).of_event(at as u64 + 1)
 }
 
 /// Has the writer append them, and waits until they are on disk.
 async fn append_events(api: &Api, events: Vec<NewEvent>) -> Result<Vec<PostedAt>, Problem> {
-    let remedy = "send the same events again later: those that are on disk by then are answered as duplicates";
+    let remedy = "send the same events again later: events that are on disk by then are answered as duplicates";
     let post = async move |intake: Intake| intake.post(events).await;
     super::written::written(api, post, remedy).await?.map_err(|refusal| match refusal {
         PostRefusal::NotReady { .. } => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string(), "send the same events again in a while")
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string(), "send the same events again later")
         }
         PostRefusal::Broken(_) => {
-            let remedy = "look at the collector's log and its disk; a restart makes the index anew";
+            let remedy = "check the collector's log messages and its disk; a restart rebuilds the index";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string(), remedy)
         }
     })
@@ -248,8 +248,8 @@ mod tests {
     fn faults_of_an_event_in_binary_mode_are_reported() {
         for (more, body, why) in [
             (&[("ce-id", "8")][..], &b""[..], "occurs twice"),
-            (&[("ce-note", "%FF")], b"", "no percent-encoded text"),
-            (&[("content-type", "application/json")], b"{", "the body is no JSON"),
+            (&[("ce-note", "%FF")], b"", "not a percent-encoded text"),
+            (&[("content-type", "application/json")], b"{", "the body is not JSON"),
         ] {
             let refused = binary(&headers(&[&LEAST[..], more].concat()), body).unwrap_err();
             assert!(format!("{refused:?}").contains(why), "{refused:?}");

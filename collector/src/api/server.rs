@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Bu
             Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(before) = refusing.due(std::time::Instant::now()) {
-                    tracing::warn!(%error, before, "no HTTP connection can be accepted; trying again in a moment");
+                    tracing::warn!(%error, before, "cannot accept HTTP connections; retrying");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -81,7 +81,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
-        tracing::error!(%error, "the task of an HTTP connection ended in a panic; report this");
+        tracing::error!(%error, "the task of an HTTP connection panicked; report this");
     }
 }
 

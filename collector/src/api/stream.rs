@@ -45,26 +45,26 @@ const RETRY: &[u8] = b"retry: 1000\n";
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
-    /// Where to begin: an offset (not checked), a place (`OFFSET@TERM.LOG`; the `id` of an event is its place), a time
-    /// (RFC 3339), `first` or `end`. After the newest event by default. A time to come is waited for.
+    /// Start: an offset (not checked), a place (`OFFSET@TERM.LOG`; the `id` of an event is its place), a time (RFC
+    /// 3339), `first` or `end`; the end by default. The stream waits for a time in the future.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Start>,
-    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    /// The partition of the log; by default that of the place in `from`, or the first one.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u32>)]
     partition: Option<Partition>,
-    /// Only these subjects: `*` stands for one level, `**` for several.
+    /// Only these subjects: `*` matches one level, `**` any number.
     subject: Option<String>,
-    /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    /// Only these types, separated by commas; `breakdown` means `afferent.breakdown.v1`.
     #[param(schema_with = types_schema)]
     r#type: Option<String>,
-    /// Only these sources, with commas.
+    /// Only these sources, separated by commas.
     source: Option<String>,
     /// Only these severities, as `error` or `warning..`.
     severity: Option<String>,
-    /// Whenever nothing was sent for so many seconds (1 to 15), an event named `heartbeat` comes, with the collector's
-    /// time in its data. Without it a comment comes every 15 s, which browsers do not pass on to scripts.
+    /// Seconds of silence (1 to 15) after which an event named `heartbeat` is sent, with the collector's time in its
+    /// data. Without it a comment is sent every 15 s, which browsers do not pass on to scripts.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 15)]
     heartbeat: Option<WholeNumber<1, { KEEP_ALIVE_TIME.as_secs() }>>,
@@ -83,13 +83,14 @@ impl StreamQuery {
     }
 }
 
-/// Answers with every event from `from` (default: the end) on, forever. `Last-Event-ID` goes before `from`.
+/// Streams every event from `from` (default: the end) on, without end. `Last-Event-ID` overrides `from`.
 #[utoipa::path(get, path = "/v1/stream", tag = "events",
     params(StreamQuery, ("Last-Event-ID" = Option<String>, Header,
-        description = "The `id` of the last event that the reader has, which is refused when the log was put back to an \
-            earlier state meanwhile; or an offset, which is not checked; goes before `from`")),
-    responses((status = 200, description = "Events forever", content_type = "text/event-stream", body = String),
-        Problem))]
+        description = "The `id` of the last event that the reader has, which is refused if the log was restored to an \
+                       earlier state since; or an offset, which is not checked. Overrides `from`")),
+    responses(
+        (status = 200, description = "Server-sent events, without end", content_type = "text/event-stream",
+            body = String), Problem))]
 pub(super) async fn stream(
     State(api): State<Api>,
     client: Client,

@@ -34,24 +34,24 @@ use crate::subscribe::named::{
 };
 use crate::subscribe::{Page, Start};
 
-/// To be committed once everything in the answer is dealt with.
+/// The cursor to commit once every event of the answer has been processed.
 pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");
 
 /// A new subscription.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSubscription {
-    /// Where it begins: an offset (not checked), a place (`OFFSET@TERM.LOG`, which must hold in this log), a time
-    /// (RFC 3339; one to come is waited for), `first` (by default) or `end`.
+    /// Start: an offset (not checked), a place (`OFFSET@TERM.LOG`, which must exist in this log), a time (RFC 3339; may
+    /// be in the future), `first` (the default) or `end`.
     #[serde(default)]
     from: Option<String>,
-    /// Which partition of the log it reads; the one of the place in `from` by default, else the first that there is.
+    /// The partition of the log to read; by default that of the place in `from`, or the first one.
     #[serde(default)]
     partition: Option<u32>,
-    /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
+    /// The filter: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
     #[serde(default)]
     filter: FilterText,
-    /// Into how many shares the work is divided, by source: so many members can work on it at the same time.
+    /// Number of shares into which the sources are divided: this many members can read at the same time.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 64)]
     shares: Option<u32>,
@@ -65,7 +65,7 @@ pub(super) struct Commit {
     cursor: String,
 }
 
-/// A place to go to.
+/// A new place.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reset {
@@ -78,25 +78,25 @@ pub(super) struct Reset {
 pub struct SubscriptionReport {
     /// Its name.
     pub name: String,
-    /// Which events it has.
+    /// The filter of its events.
     pub filter: FilterText,
-    /// The partition of the log that it reads.
+    /// Its partition of the log.
     #[serde(default)]
     pub partition: u32,
-    /// Where each share goes on, decimal.
+    /// The next offset of each share, decimal.
     pub cursors: Vec<String>,
-    /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
+    /// A start in the future (RFC 3339): events ingested before it are not delivered.
     #[serde(default)]
     pub begins: Option<String>,
-    /// Offsets from its oldest place to the log's end, decimal; none when its place is lost.
+    /// Offsets from its oldest place to the log's end, decimal; null if its place no longer exists.
     pub lag: Option<String>,
-    /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is
-    /// reset.
+    /// Why its place no longer exists: the log was restored to an earlier state, or replaced. The subscription delivers
+    /// nothing until it is reset.
     pub error: Option<String>,
-    /// Whether it has never been read: then it may give way to others where there are too many.
+    /// Whether it has never been read; such a subscription may be dropped when there are too many.
     #[serde(default)]
     pub unread: bool,
-    /// Who works on it.
+    /// The members that read it.
     pub members: Vec<MemberReport>,
 }
 
@@ -107,7 +107,7 @@ pub struct MemberReport {
     pub name: String,
     /// Its shares.
     pub shares: Vec<u32>,
-    /// Seconds since it fetched or committed something.
+    /// Seconds since its last fetch or commit.
     pub seen_s: f64,
 }
 
@@ -138,7 +138,7 @@ impl SubscriptionReport {
 
 /// All subscriptions, with their lag and members.
 #[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions",
-    responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), Problem))]
+    responses((status = 200, description = "All subscriptions, by name", body = Vec<SubscriptionReport>), Problem))]
 pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<SubscriptionReport>>, Problem> {
     let views = api.state.subscriptions.views().into_iter();
     views.map(|view| SubscriptionReport::of(view, &api)).collect::<Result<_, _>>().map(Json)
@@ -146,7 +146,8 @@ pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Js
 
 /// One subscription.
 #[utoipa::path(get, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
-    responses((status = 200, description = "Its places and members", body = SubscriptionReport), Problem))]
+    responses(
+        (status = 200, description = "The subscription's places and members", body = SubscriptionReport), Problem))]
 pub(super) async fn show(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -156,13 +157,13 @@ pub(super) async fn show(
     SubscriptionReport::of(view, &api).map(Json)
 }
 
-/// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250
-/// that nobody has committed anything of. Beyond that one that nobody has read for a minute since it was made gives
-/// way, and what was read never does.
+/// Creates a subscription, unless the same one exists. The limits are 1,000 in all, 750 of one client address, and 250
+/// of one client address of which nothing was ever committed. Beyond a limit, a subscription that nobody has read
+/// within a minute of its creation is dropped; one that was read never is.
 #[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     request_body = NewSubscription, responses(
-    (status = 200, description = "It was there", body = SubscriptionReport),
-    (status = 201, description = "It was made", body = SubscriptionReport), Problem))]
+    (status = 200, description = "The subscription existed", body = SubscriptionReport),
+    (status = 201, description = "The subscription was created", body = SubscriptionReport), Problem))]
 pub(super) async fn create(
     State(api): State<Api>,
     client: Client,
@@ -208,14 +209,14 @@ fn is_full(error: &SubscriptionError) -> bool {
 
 /// Remembers that one subscription gave way to another.
 fn note_gave_way(api: &Api, name: SourceId, gone: SourceId) {
-    let why = format!("nobody had read this subscription, and it gave way to {name}");
+    let why = format!("nobody had read this subscription, and it was dropped for {name}");
     let (kind, name) = (RefusalKind::SubscriptionGaveWay, Some(gone.as_str()));
     api.state.health.refused.note(&Refused { kind, name, user: None, topic: None, peer: None, why: &why });
 }
 
-/// Removes a subscription, and its places.
+/// Deletes a subscription and its places.
 #[utoipa::path(delete, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
-    responses((status = 204, description = "It is gone"), Problem))]
+    responses((status = 204, description = "The subscription is deleted"), Problem))]
 pub(super) async fn delete(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -227,16 +228,16 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a member asks for.
+/// A member's request.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Fetch {
-    /// Who asks: each process that works on the subscription has a name of its own.
+    /// The member's name: each process that reads the subscription has its own.
     #[serde(deserialize_with = "required")]
     #[param(value_type = String, min_length = 1, max_length = 128)]
     member: MemberName,
-    /// Events at most, 1 to 2000; 1000 by default.
+    /// The largest number of events, 1 to 2000; 1000 by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 2000)]
     limit: Option<WholeNumber<1, EVENTS_PAGED_MAX>>,
@@ -250,12 +251,12 @@ impl Parameters for Fetch {
     const EXAMPLE: &'static str = "/v1/subscriptions/NAME/fetch?member=line-1&limit=1000&wait=20";
 }
 
-/// Gives a member what lies behind the committed places of its share. Nothing is moved: the same comes again until the
-/// header `afferent-cursor` of the answer was committed.
+/// Returns to a member the events after the committed places of its shares. Moves nothing: the same events are returned
+/// again until the header `afferent-cursor` of the answer was committed.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/fetch", tag = "subscriptions",
     params(("name" = String, Path), Fetch), responses(
-    (status = 200, description = "Events, one CloudEvent a line; perhaps none", content_type = "application/x-ndjson",
-        body = String, headers(("afferent-cursor" = String))), Problem))]
+    (status = 200, description = "Events, one CloudEvent per line; none if no event has come",
+        content_type = "application/x-ndjson", body = String, headers(("afferent-cursor" = String))), Problem))]
 pub(super) async fn fetch(
     State(api): State<Api>,
     client: Client,
@@ -334,8 +335,8 @@ async fn read(
 ) -> Result<(Bytes, Option<FetchCursor>), Problem> {
     let kept = log.kept();
     if portion.from < kept.start {
-        let detail = format!("it goes on at offset {}, which is not kept any more", portion.from);
-        let remedy = format!("reset it to {} or to `first`; what was between is gone", kept.start);
+        let detail = format!("the subscription continues at offset {}, which retention has removed", portion.from);
+        let remedy = format!("reset it to {} or to `first`; the events in between are gone", kept.start);
         return Err(Problem::new(StatusCode::GONE, detail, remedy));
     }
     let mut pages = Pages::new(log, portion.reading(kept.end, limit), api, client);
@@ -352,9 +353,9 @@ async fn read(
     Ok((room.hold(body), pages.place().map(|next| portion.cursor(next))))
 }
 
-/// Moves a member's places behind what it has fetched. Answered when that is on disk.
+/// Moves a member's places past the events that it has fetched. Answers once that is on disk.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/commit", tag = "subscriptions", params(("name" = String, Path)),
-    request_body = Commit, responses((status = 204, description = "It is on disk"), Problem))]
+    request_body = Commit, responses((status = 204, description = "The change is on disk"), Problem))]
 pub(super) async fn commit(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -364,8 +365,8 @@ pub(super) async fn commit(
     let name = name_of(&name)?;
     let given: Commit = json(body).await?;
     let cursor: FetchCursor = given.cursor.parse().map_err(|()| {
-        let remedy = "give back the header afferent-cursor of a fetch as it came";
-        Problem::new(StatusCode::BAD_REQUEST, "`cursor` is no cursor of a fetch", remedy)
+        let remedy = "send the header afferent-cursor of a fetch unchanged";
+        Problem::new(StatusCode::BAD_REQUEST, "`cursor` is not the cursor of a fetch", remedy)
     })?;
     let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), read_by(&api, name)?.reader.clone_reader());
     blocking(move || subscriptions.commit(name, cursor, &log.terms(), log.kept().end)).await??;
@@ -374,7 +375,7 @@ pub(super) async fn commit(
 
 /// Moves a subscription to another place, for all its members.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/reset", tag = "subscriptions", params(("name" = String, Path)),
-    request_body = Reset, responses((status = 204, description = "It is on disk"), Problem))]
+    request_body = Reset, responses((status = 204, description = "The change is on disk"), Problem))]
 pub(super) async fn reset(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -417,21 +418,29 @@ impl From<SubscriptionError> for Problem {
             return Self::new(StatusCode::CONFLICT, error.to_string(), remedy);
         }
         let (status, remedy) = match &error {
-            SubscriptionError::Unknown(_) => (StatusCode::NOT_FOUND, "make it with PUT, or see /v1/subscriptions"),
-            SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or take another name"),
-            SubscriptionError::GaveWay(_) => (StatusCode::NOT_FOUND, "make it again with PUT, and read it soon"),
+            SubscriptionError::Unknown(_) => {
+                (StatusCode::NOT_FOUND, "create it with PUT; GET /v1/subscriptions lists all of them")
+            }
+            SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or choose another name"),
+            SubscriptionError::GaveWay(_) => (StatusCode::NOT_FOUND, "create it again with PUT, and read it soon"),
             SubscriptionError::TooMany => (StatusCode::CONFLICT, "delete subscriptions that are not in use"),
             SubscriptionError::TooManyOfOne | SubscriptionError::TooManyUnmoved => {
                 let remedy = "delete subscriptions that are not in use (DELETE), or commit what you have read of them";
                 (StatusCode::TOO_MANY_REQUESTS, remedy)
             }
-            SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number"),
-            SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
-            SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
+            SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number of shares"),
+            SubscriptionError::TooManyMembers(_) => {
+                (StatusCode::CONFLICT, "wait until the lease of a member has expired")
+            }
+            SubscriptionError::Fenced => {
+                (StatusCode::CONFLICT, "fetch again; events that were not committed are returned again")
+            }
             SubscriptionError::Lost(..) => unreachable!("it was answered above"),
-            SubscriptionError::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, "commit a cursor that a fetch gave"),
-            SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "mend the filter"),
-            SubscriptionError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "nothing was moved; ask again"),
+            SubscriptionError::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, "commit a cursor that a fetch returned"),
+            SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "correct the filter"),
+            SubscriptionError::Store(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "nothing was changed; retry the request")
+            }
         };
         let problem = Self::new(status, error.to_string(), remedy);
         // By then one that nobody has read may give way.

@@ -1,6 +1,7 @@
 //! The API over real sockets, and a log in memory. Every answer is held against the OpenAPI document.
 
 mod document;
+mod partitions;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
@@ -50,7 +51,23 @@ impl Served {
         Self::of(log, subscriptions, tempfile::tempdir().unwrap()).await
     }
 
+    /// With another partition beside the log.
+    async fn beside(other: MemoryLog, log: MemoryLog) -> Self {
+        let kept = tempfile::tempdir().unwrap();
+        let subscriptions = Arc::new(Subscriptions::open(kept.path(), 1).unwrap());
+        Self::holding(Some(other), log, subscriptions, kept).await
+    }
+
     async fn of(log: MemoryLog, subscriptions: Arc<Subscriptions>, kept: tempfile::TempDir) -> Self {
+        Self::holding(None, log, subscriptions, kept).await
+    }
+
+    async fn holding(
+        other: Option<MemoryLog>,
+        log: MemoryLog,
+        subscriptions: Arc<Subscriptions>,
+        kept: tempfile::TempDir,
+    ) -> Self {
         let (durable, durable_view) = watch::channel(log.kept().end);
         let sources = SourceViews::default();
         let (stopping, stopping_view) = afferent_host::stop::channel();
@@ -66,15 +83,17 @@ impl Served {
             commits: Default::default(),
         };
         let (models, _) = crate::models::runner::Models::start(settings).unwrap();
+        let held = |log: MemoryLog| PartitionHandles {
+            reader: Arc::new(log),
+            durable: durable_view.clone(),
+            sources: sources.clone(),
+            intake: crate::intake::Intake::new().0.downgrade(),
+        };
+        let held = std::iter::once(log.clone()).chain(other).map(held);
         let state = ApiState {
             own,
             models,
-            partitions: Partitions::new(vec![PartitionHandles {
-                reader: Arc::new(log.clone()),
-                durable: durable_view,
-                sources: sources.clone(),
-                intake: crate::intake::Intake::new().0.downgrade(),
-            }]),
+            partitions: Partitions::new(held.collect()),
             subscriptions,
             health: health.clone(),
         };
@@ -306,6 +325,8 @@ async fn a_batch_of_cloud_events_is_one_json_document_and_answers_can_be_compres
     for encoding in ["gzip", "zstd"] {
         let (_, headers, _) = ask("/v1/events", "accept-encoding", encoding).await.unwrap();
         assert_eq!(headers["content-encoding"], encoding);
+        let vary: Vec<_> = headers.get_all("vary").iter().collect();
+        assert_eq!(vary, ["accept", "accept-encoding"], "a cache tells them apart");
     }
     let stream = served.stream("/v1/stream?from=first", "accept-encoding: gzip\r\n").await;
     assert_eq!(stream.offsets(1).await.0, [10], "a stream is never compressed");
@@ -464,7 +485,7 @@ async fn a_cursor_of_a_state_that_the_log_was_put_back_from_is_refused_with_the_
     assert_eq!(status, 200, "what both states have in common can be gone on with");
     let (status, _, problem) = served.get(&again(cursor(&late), 5)).await;
     assert_eq!(status, 409);
-    for word in ["put back to an earlier state", "ends at offset 13", "from=13"] {
+    for word in ["restored to an earlier state", "ends at offset 13", "from=13"] {
         assert!(problem.contains(word), "{word}: {problem}");
     }
     // The control: an offset is not checked, and means another event than before.
@@ -485,7 +506,7 @@ async fn a_subscription_of_a_state_that_the_log_was_put_back_from_is_in_error_an
     assert!(report.contains(r#""lag":"1""#) && report.contains(r#""error":null"#), "{report}");
     let other = Served::with_subscriptions(after, served.kept.path()).await;
     let (_, _, report) = other.get("/v1/subscriptions/wear").await;
-    assert!(report.contains(r#""lag":null"#) && report.contains("put back to an earlier state"), "{report}");
+    assert!(report.contains(r#""lag":null"#) && report.contains("restored to an earlier state"), "{report}");
     let (status, problem) = other.post("/v1/subscriptions/wear/fetch?member=a", "").await;
     assert!(status == 409 && problem.contains("reset"), "{problem}");
     assert_eq!(other.post("/v1/subscriptions/wear/reset", r#"{"to": "13"}"#).await.0, 204);
@@ -545,40 +566,4 @@ async fn health_says_why_nothing_becomes_durable() {
     assert!(body.contains("no space left on device"), "{body}");
     served.health.committed();
     assert_eq!(served.get("/healthz").await.0, 200);
-}
-
-#[tokio::test]
-async fn an_address_names_its_partition_and_another_one_is_refused_as_that() {
-    let mut log = MemoryLog::beginning_at(10);
-    log.terms = crate::terms::Terms::of([3; 16], Partition::new(7));
-    log.terms.add_term(1, Offset::new(10));
-    log.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2)], 1_000_000);
-    let served = Served::new(log.clone()).await;
-    for query in ["from=first", "from=10&partition=7", &format!("from={}", PlaceText(log.terms.place(Offset::new(11))))]
-    {
-        let (status, headers, lines) = served.get(&format!("/v1/events?{query}&limit=1")).await;
-        assert_eq!((status, &headers[&events::PARTITION]), (200, &"7".parse().unwrap()), "{query}");
-        assert!(lines.contains("\"partition\":7,\"offset\":\"1"), "{query}: {lines}");
-        // Its cursor is of that partition, although it does not name it apart.
-        let cursor = headers[&events::NEXT_CURSOR].to_str().unwrap();
-        assert_eq!(served.get(&format!("/v1/events?{query}&limit=1&cursor={cursor}")).await.0, 200, "{query}");
-    }
-    let of_3 = PlaceText(Place { partition: 3, ..log.terms.place(Offset::new(11)) });
-    for (query, status, word) in [
-        ("partition=0".to_owned(), 404, "there are: 7"),
-        (format!("from={of_3}"), 404, "there is no partition 3"),
-        (format!("from={of_3}&partition=7"), 409, "it is of partition 3, and this is partition 7"),
-        ("partition=-1".to_owned(), 400, "the number of a partition"),
-        ("partition=%2B7".to_owned(), 400, "the number of a partition"),
-    ] {
-        for path in ["/v1/events", "/v1/stream"] {
-            let (answered, _, problem) = served.get(&format!("{path}?{query}")).await;
-            assert_eq!(answered, status, "{path}?{query}: {problem}");
-            assert!(problem.contains(word), "{path}?{query}: {problem}");
-        }
-    }
-    let (status, made) = served.put("/v1/subscriptions/erp", r#"{"partition":7,"from":"11"}"#).await;
-    assert!(status == 201 && made.contains(r#""partition":7,"cursors":["11","#), "{made}");
-    let (status, refused) = served.put("/v1/subscriptions/mes", r#"{"partition":6}"#).await;
-    assert!(status == 404 && refused.contains("there is no partition 6"), "{refused}");
 }

@@ -19,7 +19,7 @@ where
     F: Future<Output = Result<oneshot::Receiver<T>, Stopping>>,
 {
     let refused = |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, remedy);
-    let gone = || refused("the collector stops".to_owned());
+    let gone = || refused("the collector is stopping".to_owned());
     let intake = api.held().intake.upgrade().map_err(|_| gone())?;
     let writing = async {
         // Nobody who waits for an answer keeps the writer from ending: the way in is dropped before.
@@ -44,7 +44,7 @@ async fn disk_refuses(health: &Health) -> String {
             }
             _ if waited >= WRITE_SILENT_WAIT => {
                 let seconds = WRITE_SILENT_WAIT.as_secs();
-                return format!("the log's disk has not taken it within {seconds} s, and reports no error");
+                return format!("the log's disk has not finished the write within {seconds} s, and reports no error");
             }
             _ => {}
         }

@@ -23,10 +23,10 @@ const HOP_TIME: Duration = Duration::from_secs(BROKER_HANDSHAKE_S_MAX);
 pub async fn probe(settings: &BrokerSettings, mut say: impl FnMut(&str)) -> Result<(), String> {
     let (host, port) = (settings.url.host.as_str(), settings.url.port);
     let found = timeout(HOP_TIME, tokio::net::lookup_host((host, port))).await;
-    let found = found.map_err(|_| format!("{host} is not resolved in time; look at the name server"))?;
-    let found: Vec<SocketAddr> = found.map_err(|error| format!("{host} is not resolved: {error}"))?.collect();
+    let found = found.map_err(|_| format!("name: {host} was not resolved in time; check the name server"))?;
+    let found: Vec<SocketAddr> = found.map_err(|error| format!("name: {host} cannot be resolved: {error}"))?.collect();
     let texts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
-    say(&format!("{host} is {}", texts.join(", ")));
+    say(&format!("name: {host} is {}", texts.join(", ")));
     let mut reached = None;
     for address in found {
         match timeout(HOP_TIME, TcpStream::connect(address)).await {
@@ -34,12 +34,12 @@ pub async fn probe(settings: &BrokerSettings, mut say: impl FnMut(&str)) -> Resu
                 reached = Some(address);
                 break;
             }
-            Ok(Err(error)) => say(&format!("{address} refuses: {error}")),
-            Err(_) => say(&format!("{address} does not answer")),
+            Ok(Err(error)) => say(&format!("TCP: {address}: {error}")),
+            Err(_) => say(&format!("TCP: {address} does not answer")),
         }
     }
-    let address = reached.ok_or_else(|| format!("nobody takes connections at {}", settings.url))?;
-    say(&format!("{address} takes connections"));
+    let address = reached.ok_or_else(|| format!("TCP: no connection to {}", settings.url))?;
+    say(&format!("TCP: {address} accepts connections"));
     join(settings, &mut say).await
 }
 
@@ -50,11 +50,12 @@ async fn join(settings: &BrokerSettings, say: &mut impl FnMut(&str)) -> Result<(
     let options = options(&settings).map_err(|error| error.to_string())?;
     let (client, mut events) = AsyncClient::new(options, 10);
     loop {
-        let event = timeout(HOP_TIME, events.poll()).await.map_err(|_| "the broker falls silent".to_owned())?;
+        let event =
+            timeout(HOP_TIME, events.poll()).await.map_err(|_| "MQTT: the broker does not answer".to_owned())?;
         match event.map_err(|error| format!("{}: {}", settings.url, connection_error_text(&error)))? {
             Event::Incoming(Packet::ConnAck(_)) => {
                 let tls = if settings.url.tls { ", by TLS" } else { "" };
-                say(&format!("the broker lets us in{tls}"));
+                say(&format!("MQTT: the broker admits this collector{tls}"));
                 let filters = [UP_FILTER, STATE_FILTER].map(|filter| Filter::new(filter, QoS::AtLeastOnce));
                 client.try_subscribe_many(filters).map_err(|error| error.to_string())?;
             }
@@ -62,10 +63,11 @@ async fn join(settings: &BrokerSettings, say: &mut impl FnMut(&str)) -> Result<(
                 let refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
                 return match suback.return_codes.iter().find(refused) {
                     Some(code) => Err(format!(
-                        "the broker does not let us read {UP_FILTER} and {STATE_FILTER}: {code:?}; see its rules"
+                        "MQTT: the broker rejects the subscription to {UP_FILTER} and {STATE_FILTER}: {code:?}; check \
+                         its access rules"
                     )),
                     None => {
-                        say("the broker lets us read what agents send");
+                        say("MQTT: the broker accepts the subscription to the agents' topics");
                         let _ = client.try_disconnect();
                         Ok(())
                     }

@@ -161,7 +161,7 @@ impl Evidence {
         let offset = Offset::new(head.ordinal);
         self.first.get_or_insert(offset);
         if offset > self.end && self.end > Offset::ZERO {
-            self.refuted.insert(format!("the offsets {} up to {offset} are not in the log", self.end));
+            self.refuted.insert(format!("the offsets {} up to {offset} are missing in the log", self.end));
         }
         let chain = batch.chain_hash();
         self.attested.entry(head, chain);

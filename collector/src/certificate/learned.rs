@@ -49,10 +49,7 @@ impl Evidence {
                     let (stream, epoch) = (loss.stream, loss.epoch);
                     source.record_unknown(
                         declared.time,
-                        format!(
-                            "of {stream} {epoch} more may be gone than sequences {} up to {}",
-                            loss.first, loss.end
-                        ),
+                        format!("{stream} {epoch} may have lost more than sequences {} up to {}", loss.first, loss.end),
                     );
                 }
                 source.lane(loss.stream, loss.epoch).lost(declared);
@@ -94,8 +91,8 @@ impl Evidence {
                 let found = self.terms.iter().rev().find(|(first, _)| *first <= until);
                 let from = found.map_or(Timestamp::default(), |(_, stamp)| *stamp);
                 let why = format!(
-                    "the log was put back to an earlier state: {source} had seen it up to offset {end} at {}, and it ended at \
-                     {until}; agents send again what they still have, and nobody can say that it was all",
+                    "the log was restored to an earlier state: {source} had seen it up to offset {end} at {}, but it \
+                     ended at {until}; agents send again what they still have, which may not be everything",
                     time_text(time)
                 );
                 self.rolled_back.push(Unknown { from, until: time.max(spoken.head.stamp), why });

@@ -58,77 +58,78 @@ pub use rings::{RingError, Rings};
 /// A span of event time, its end exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Span {
-    /// Its first instant.
+    /// Start of the span, inclusive.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String)]
     pub from: Timestamp,
-    /// The first one after it.
+    /// End of the span, exclusive.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String)]
     pub until: Timestamp,
 }
 
-/// What the log proves.
+/// A certificate of completeness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Certificate {
-    /// Whom it is about.
+    /// The certified agent or machine.
     pub about: About,
     /// The span.
     pub span: Span,
-    /// The answer.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why it is not complete.
+    /// The causes, if it is not complete.
     pub causes: Vec<Cause>,
     /// Whether it is [`Verdict::Complete`].
     pub complete: bool,
-    /// What the answer rests on, in a sentence.
+    /// The evidence, in a sentence.
     pub rests_on: String,
-    /// What the evidence does not reach, for people. Ask again later, where it says so.
+    /// What the evidence does not cover, for people; some of it may be covered later.
     pub open: Vec<String>,
-    /// What contradicts itself, for people.
+    /// The contradictions, for people.
     pub refuted: Vec<String>,
-    /// What the log is that proves it.
+    /// The log and its evidence.
     pub log: LogEvidence,
-    /// How far each source had come.
+    /// The state of each source.
     pub sources: Vec<SourceCertificate>,
-    /// Lane by lane, by source, stream, and time.
+    /// The sequences of each source, stream and epoch.
     pub lanes: Vec<LaneCertificate>,
-    /// What the sources have said that their ring logs hold, and has not come: known to a running collector alone.
+    /// Events that the sources report to be in their ring logs and that have not arrived; only a running collector
+    /// knows them.
     pub in_ring: Vec<InRing>,
 }
 
-/// How far a source had come.
+/// The state of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SourceCertificate {
     /// The source.
     #[schema(value_type = String)]
     pub source: SourceId,
-    /// The public key that the collector holds it to, hexadecimal; none for the collector itself.
+    /// The source's public key, hexadecimal; null for the collector itself.
     pub key: Option<String>,
-    /// K: all that it had accepted by this time, by its own clock, is accounted for.
+    /// Everything that the source had accepted by this time, by its own clock, is accounted for.
     #[serde(serialize_with = "some_rfc3339")]
     #[schema(value_type = Option<String>)]
     pub known_until: Option<Timestamp>,
-    /// Who said that nothing more is to be expected of it, unless it has spoken since.
+    /// The operator who retired the source, unless it has sent events since.
     pub retired: Option<RetiredBy>,
-    /// What it says that it had accepted, and has not come.
+    /// Events that the source reports as accepted and that have not arrived.
     pub awaited: Vec<Awaited>,
 }
 
-/// An operator's word that nothing more is to be expected of a source.
+/// An operator's statement that a source sends no more events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RetiredBy {
-    /// Who said so; unverified where no login was asked for.
+    /// The operator's name; unverified if no login was required.
     pub who: String,
     /// Why.
     pub why: String,
-    /// When, by the collector's clock.
+    /// The time of the statement, by the collector's clock.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String)]
     pub time: Timestamp,
 }
 
-/// Sequences that a source says it had accepted, and that have not come.
+/// Sequences that a source reports as accepted and that have not arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Awaited {
     /// The stream.
@@ -143,13 +144,13 @@ pub struct Awaited {
     #[serde(serialize_with = "whole::sequence")]
     #[schema(schema_with = whole::schema)]
     pub first: Sequence,
-    /// The first one after them.
+    /// The sequence after the last one.
     #[serde(serialize_with = "whole::sequence")]
     #[schema(schema_with = whole::schema)]
     pub end: Sequence,
 }
 
-/// What a source's ring log held of a stream when it last said hello, and has not come since.
+/// Sequences that were in a source's ring log when it last connected and that have not arrived since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InRing {
     /// The source.
@@ -167,7 +168,7 @@ pub struct InRing {
     #[serde(serialize_with = "whole::sequence")]
     #[schema(schema_with = whole::schema)]
     pub first: Sequence,
-    /// The first one after them.
+    /// The sequence after the last one.
     #[serde(serialize_with = "whole::sequence")]
     #[schema(schema_with = whole::schema)]
     pub end: Sequence,
@@ -190,15 +191,15 @@ impl Certificate {
     }
 }
 
-/// The answer, from good to bad.
+/// The verdict, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Everything is there.
+    /// Everything is in the log.
     Complete,
-    /// Something is not there, or nobody can know; see [`Cause`].
+    /// Something is missing or uncertain; see [`Cause`].
     Incomplete,
-    /// Something was changed, moved or taken out after it was written, or never was what it says.
+    /// Something was changed, moved or removed after it was written, or was forged.
     Refuted,
 }
 
@@ -226,13 +227,13 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Something is missing, and nobody has said why.
+    /// Something is missing and was not declared lost.
     Missing,
-    /// Its source has declared that something will not come.
+    /// The source has declared a loss.
     DeclaredLoss,
     /// Retention has removed something.
     Removed,
-    /// The evidence does not reach so far, or it is on its way.
+    /// The evidence does not cover everything, or has not arrived yet.
     Open,
 }
 
@@ -242,13 +243,13 @@ pub struct LogEvidence {
     /// The collector that wrote it.
     #[schema(value_type = String)]
     pub collector: SourceId,
-    /// Which partition of the log it is; all offsets are of that.
+    /// The partition of the log to which all offsets refer.
     pub partition: u32,
-    /// Its public keys, hexadecimal: those that were trusted beforehand, and those that they have endorsed.
+    /// Its public keys, hexadecimal: the trusted ones, and those that they have endorsed.
     pub keys: Vec<String>,
-    /// Where the first of them comes from: one that was found in the log, whoever wrote it chose.
+    /// The origin of the first key; a key that was found in the log was chosen by whoever wrote the log.
     pub key_origin: KeyOrigin,
-    /// The oldest offset that is kept.
+    /// The oldest kept offset.
     #[serde(serialize_with = "whole::offset")]
     #[schema(value_type = String)]
     pub first: Offset,
@@ -256,19 +257,19 @@ pub struct LogEvidence {
     #[serde(serialize_with = "whole::offset")]
     #[schema(value_type = String)]
     pub end: Offset,
-    /// How many attestations agree with the log.
+    /// Number of attestations that agree with the log.
     pub attestations: u64,
-    /// Entries from this offset on are bound by them.
+    /// The first offset that attestations bind.
     #[serde(serialize_with = "whole::some_offset")]
     #[schema(value_type = Option<String>)]
     pub attested_from: Option<Offset>,
-    /// How far they bind it.
+    /// The end of what attestations bind.
     pub attested: Option<Bound>,
     /// The newest witness from outside with which the log agrees.
     pub witnessed: Option<Bound>,
-    /// Witnesses of what is not kept any more.
+    /// Number of witnesses of entries that are no longer kept.
     pub witnesses_passed: u64,
-    /// When the newest batch was appended, by the collector's clock.
+    /// Time at which the newest batch was appended, by the collector's clock.
     #[serde(serialize_with = "rfc3339")]
     #[schema(value_type = String)]
     pub time: Timestamp,
@@ -291,7 +292,7 @@ pub struct LogFindings {
     pub log: LogEvidence,
 }
 
-/// What is known of one stream and epoch of one source.
+/// The sequences of one stream and epoch of one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LaneCertificate {
     /// The source.
@@ -305,35 +306,35 @@ pub struct LaneCertificate {
     #[serde(serialize_with = "epoch_text")]
     #[schema(value_type = String)]
     pub epoch: Epoch,
-    /// The sequences that the span takes in, end to end.
+    /// The sequences within the span, without gaps between the ranges.
     pub ranges: Vec<Range>,
 }
 
 /// Consecutive sequences of the same fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Range {
-    /// The first one.
+    /// The first sequence.
     #[serde(serialize_with = "whole::sequence")]
     #[schema(schema_with = whole::schema)]
     pub first: Sequence,
-    /// The first one after them.
+    /// The sequence after the last one.
     #[serde(serialize_with = "whole::sequence")]
     #[schema(schema_with = whole::schema)]
     pub end: Sequence,
-    /// What became of them.
+    /// The fate of these sequences.
     #[serde(flatten)]
     pub fate: Fate,
 }
 
-/// What became of a range.
+/// The fate of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "fate")]
 pub enum Fate {
     /// All are in the log, signed and chained.
     Present,
-    /// They were in the log, signed and chained, and retention has removed them.
+    /// They were in the log, signed and chained; retention has removed them.
     Removed,
-    /// Their source has declared that they will not come.
+    /// Their source has declared them lost.
     Lost {
         /// Why.
         #[serde(serialize_with = "reason_name")]
@@ -344,7 +345,7 @@ pub enum Fate {
         #[schema(value_type = String)]
         declared: Timestamp,
     },
-    /// They are not in the log, and nobody has said why.
+    /// They are not in the log and were not declared lost.
     Missing,
 }
 
@@ -355,7 +356,7 @@ pub enum CertificateError {
     #[error("the log has no event of {0}; `afferent-collector agents` lists the sources")]
     Unknown(String),
     /// The span is empty.
-    #[error("the span ends before it begins; give `from` before `until`")]
+    #[error("the span ends before it starts; give `from` before `until`")]
     Span,
 }
 

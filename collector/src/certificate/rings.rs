@@ -63,10 +63,10 @@ pub enum RingError {
         error: io::Error,
     },
     /// The directory holds no batches.
-    #[error("there is no ring log there; name the folder `ring` of an agent's data directory")]
+    #[error("there is no ring log; give the folder `ring` of an agent's data directory")]
     Empty,
     /// The ring log has more batches than are held in memory.
-    #[error("there are more than {CERTIFICATE_RING_BATCHES_MAX} batches in the ring logs; give one of them at a time")]
+    #[error("the ring logs have more than {CERTIFICATE_RING_BATCHES_MAX} batches; give one ring log at a time")]
     TooMany,
 }
 
@@ -173,21 +173,20 @@ impl Rings {
                 let what = format!("{place}: sequences {first} up to {end}");
                 findings.push(match (first < ring.acked_end, is_signed, batch.found) {
                     (true, false, _) => RingFinding::Refuted(format!(
-                        "{what} are in the ring log under another key than the log names for {source}, and were acknowledged"
+                        "{what} are in the ring log, signed with another key than that of {source} in the log, and \
+                         were acknowledged"
                     )),
-                    (true, true, BatchMatch::Other) => {
-                        RingFinding::Refuted(format!("{what} are others in the ring log"))
-                    }
+                    (true, true, BatchMatch::Other) => RingFinding::Refuted(format!("{what} differ in the ring log")),
                     (true, true, _) => RingFinding::Refuted(format!(
-                        "{what} are in the ring log, were acknowledged, and are not in the log"
+                        "{what} are in the ring log and were acknowledged, but are not in the log"
                     )),
                     // The agent has not reused its file yet.
                     (false, ..) if against.is_elsewhere(source, *lane, SequenceRange { first, end }) => continue,
-                    (false, true, _) => RingFinding::Held(format!("{what} are in the ring log, and have not come")),
+                    (false, true, _) => RingFinding::Held(format!("{what} are in the ring log and have not arrived")),
                     // An agent that has lost its key seals the events that it holds again under a new key.
                     (false, false, _) => RingFinding::Held(format!(
-                        "{what} are in the ring log under another key than the log names for {source}, and have not come; they \
-                         come after `agents replace {source} --key KEY --why …`"
+                        "{what} are in the ring log, signed with another key than that of {source} in the log, and \
+                         have not arrived; they will after `agents replace {source} --key KEY --why …`"
                     )),
                 });
             }

@@ -196,8 +196,8 @@ impl SourceEvidence {
             ResealReason::Diverged => {
                 let first = continued.first;
                 self.record_unknown(clock, format!(
-                    "its ring log was put back from a copy, or two machines use it: {} {} parted at {first}, and what the other \
-                     history had accepted beyond what is here is unknown",
+                    "its ring log was restored from a copy, or two machines use it: {} {} parted at {first}, and what \
+                     the other history accepted after that is unknown",
                     old.stream, old.epoch
                 ));
             }
@@ -208,10 +208,10 @@ impl SourceEvidence {
     pub fn key_replaced(&mut self, at: Timestamp) {
         let at = at.max(self.clock);
         let from = self.known_so_far();
-        let why = "its key was replaced, and it has not shown since that it kept its ring log".to_owned();
+        let why = "its key was replaced, and it has not proved since then that it kept its ring log".to_owned();
         self.replaced = Some(Unknown { from, until: at, why });
         if let Some(from) = self.conflict.take() {
-            let why = "two machines spoke for it until its key was replaced".to_owned();
+            let why = "two machines used its name until its key was replaced".to_owned();
             self.unknown.push(Unknown { from, until: at, why });
         }
     }
@@ -228,7 +228,8 @@ impl SourceEvidence {
         self.look_again();
         self.unknown.extend(self.replaced.take());
         if let Some(from) = self.conflict {
-            let why = "two machines speak for it, and nobody has said which is right (`agents replace`)".to_owned();
+            let why =
+                "two machines use its name, and no operator has decided which is right (`agents replace`)".to_owned();
             self.unknown.push(Unknown { from, until: Timestamp::clamped(i64::MAX), why });
         }
         if self

@@ -35,7 +35,7 @@ pub fn text(certificate: &Certificate) -> String {
     rest.truncate(room);
     lines.append(&mut rest);
     if more > 0 {
-        lines.push(format!("and {more} lines more: --output json has all of it"));
+        lines.push(format!("and {more} more lines: --output json has all of them"));
     }
     lines.push(String::new());
     lines.extend(foot);
@@ -72,7 +72,7 @@ fn source(known: &SourceCertificate) -> Vec<String> {
     let mut lines = Vec::new();
     match known.known_until {
         Some(time) => lines.push(format!("{}: known until {}", known.source, time_text(time))),
-        None => lines.push(format!("{}: nothing is known for certain", known.source)),
+        None => lines.push(format!("{}: nothing is certain", known.source)),
     }
     if let Some(by) = &known.retired {
         let (time, who, why) = (time_text(by.time), plain(&by.who), plain(&by.why));
@@ -98,7 +98,7 @@ fn lanes(certificate: &Certificate) -> Vec<String> {
                 Fate::Lost { reason, declared } => {
                     format!("LOST ({}), declared {}", loss_reason(reason), time_text(declared))
                 }
-                Fate::Missing => "MISSING, and nobody said why".to_owned(),
+                Fate::Missing => "MISSING, not declared".to_owned(),
             };
             told.push(format!("  {}: sequences {first} up to {end}: {fate}", lane.epoch));
         }
@@ -106,7 +106,7 @@ fn lanes(certificate: &Certificate) -> Vec<String> {
     let mut lines = Vec::new();
     for ((source, stream), (epochs, events, told)) in streams {
         let epochs = if epochs == 1 { String::new() } else { format!(" in {epochs} epochs") };
-        let all = if told.is_empty() { "all present" } else { "present, and not" };
+        let all = if told.is_empty() { "all present" } else { "present except" };
         lines.push(format!("{source} {stream}: batches with {events} events{epochs}, {all}"));
         lines.extend(told);
     }
@@ -115,19 +115,19 @@ fn lanes(certificate: &Certificate) -> Vec<String> {
 
 fn verdict(certificate: &Certificate) -> String {
     let by = match (certificate.log.key_origin, certificate.log.keys.first()) {
-        (KeyOrigin::Found, Some(key)) => format!("by the key found there: {key}; name one with --key"),
-        (KeyOrigin::Found, None) => "by no key: none was found".to_owned(),
-        (KeyOrigin::Named, _) => "by the key that was named".to_owned(),
-        (KeyOrigin::Answering, _) => "by the key of the collector that answers; name one with --key".to_owned(),
+        (KeyOrigin::Found, Some(key)) => format!("with the key found there: {key}; give one with --key"),
+        (KeyOrigin::Found, None) => "without a key: none was found".to_owned(),
+        (KeyOrigin::Named, _) => "with the given key".to_owned(),
+        (KeyOrigin::Answering, _) => "with the key of the answering collector; give one with --key".to_owned(),
     };
     let said = match certificate.verdict {
-        Verdict::Complete => "COMPLETE: all that was accepted in the span is in the log",
+        Verdict::Complete => "COMPLETE: everything that was accepted in the span is in the log",
         Verdict::Refuted => "REFUTED: the log is not as it was written",
         Verdict::Incomplete => match certificate.causes.first() {
-            Some(Cause::Missing) => "INCOMPLETE: something is missing, and nobody said why",
+            Some(Cause::Missing) => "INCOMPLETE: something is missing and was not declared lost",
             Some(Cause::DeclaredLoss) => "INCOMPLETE: the source has declared losses",
             Some(Cause::Removed) => "INCOMPLETE: retention has removed samples",
-            Some(Cause::Open) | None => "INCOMPLETE: nothing is known to be missing, and something is open",
+            Some(Cause::Open) | None => "INCOMPLETE: nothing is known to be missing, but something is open",
         },
     };
     let also_open = certificate.causes.len() > 1 && certificate.causes.contains(&Cause::Open);
@@ -152,9 +152,9 @@ pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> Stri
     }
     let key = log.keys.first().map_or("without a key", |key| &key[..16.min(key.len())]);
     let whose = match log.key_origin {
-        KeyOrigin::Named => "named by whoever asked",
-        KeyOrigin::Answering => "its own word for it",
-        KeyOrigin::Found => "found in the log and named by nobody",
+        KeyOrigin::Named => "given by the person who asked",
+        KeyOrigin::Answering => "claimed by the collector itself",
+        KeyOrigin::Found => "found in the log, not confirmed",
     };
     let _ = write!(out, "of {} ({key}…, {whose}), ", log.collector);
     match &log.attested {
@@ -173,14 +173,15 @@ pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> Stri
         Some(bound) => {
             let _ = write!(
                 out,
-                "and on witness {} from outside, up to offset {} ({}): what is behind it, who has the collector's key could have rewritten.",
+                "and on witness {} from outside, up to offset {} ({}): what follows could have been rewritten by \
+                 someone who has the collector's key.",
                 bound.number,
                 bound.end,
                 time_text(bound.time)
             );
         }
         None => out.push_str(
-            "and on no witness from outside: who has the collector's key could have rewritten all of its log.",
+            "and on no witness from outside: someone who has the collector's key could have rewritten the whole log.",
         ),
     }
     out.push_str(&passed(log.witnesses_passed));
@@ -191,8 +192,8 @@ pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> Stri
 pub fn passed(witnesses: u64) -> String {
     match witnesses {
         0 => String::new(),
-        1 => " One witness ends in what is not kept, and says nothing about the rest.".to_owned(),
-        more => format!(" {more} witnesses end in what is not kept, and say nothing about the rest."),
+        1 => " One witness ends before the oldest kept entry, and says nothing about the rest.".to_owned(),
+        more => format!(" {more} witnesses end before the oldest kept entry, and say nothing about the rest."),
     }
 }
 

@@ -77,7 +77,8 @@ impl Evidence {
             for (Lane { stream, epoch }, range) in source.awaited() {
                 let (first, end) = (range.first, range.end);
                 self.open.insert(format!(
-                    "{name} {stream} {epoch}: the source says that it had accepted sequences {first} up to {end}, which are not in the log"
+                    "{name} {stream} {epoch}: the source reports that it accepted sequences {first} up to {end}, which \
+                     are not in the log"
                 ));
             }
         }
@@ -98,21 +99,19 @@ impl Evidence {
         let (begin, until) = (self.first.unwrap_or_default(), self.proof.trimmed_until());
         if begin > until {
             self.refuted
-                .insert(format!("the offsets {until} up to {begin} are gone, and retention was not to remove them"));
+                .insert(format!("the offsets {until} up to {begin} are gone, but retention did not remove them"));
         }
         let emptied_until = self.proof.emptied_until();
         if let Some((end, suspect)) = self.emptied.filter(|(end, _)| *end > emptied_until) {
             self.refuted.insert(format!(
-                "samples between the offsets {emptied_until} and {end} are gone, and retention was not to remove them"
+                "samples between the offsets {emptied_until} and {end} are gone, but retention did not remove them"
             ));
             self.suspects.push(suspect);
         }
         let keys = self.proof.log_keys();
         if keys.go_back() && !self.attested.is_under(|key| keys.is_named_or_later(key)) {
-            self.open.insert(
-                "what was written under the keys before the one that was named is bound by no attestation of that one yet"
-                    .to_owned(),
-            );
+            self.open
+                .insert("no attestation of the given key binds yet what was written under earlier keys".to_owned());
         }
         let contradictions = self.attested.finish(self.proof.log_keys());
         self.refuted.extend(contradictions.iter().map(ToString::to_string));
@@ -147,7 +146,8 @@ impl Evidence {
         }
         for (name, source) in self.sources.iter().filter(|(name, _)| !names.contains(name)) {
             if source.lanes.values().any(|lane| lane.has_removed()) {
-                self.open.insert(format!("samples of {name} were removed by retention, of whatever machine they were"));
+                self.open
+                    .insert(format!("retention has removed samples of {name}, which may have been of this machine"));
             }
         }
     }
@@ -158,11 +158,12 @@ impl Evidence {
             let Lane { stream, epoch } = *lane;
             if let Some(until) = evidence.removed_of(&self.span) {
                 let until = time_text(until);
-                self.open.insert(format!("{name} {stream} {epoch}: retention has removed what it had up to {until}"));
+                self.open.insert(format!("{name} {stream} {epoch}: retention has removed everything up to {until}"));
             }
             if evidence.is_too_much() {
-                self.open
-                    .insert(format!("{name} {stream} {epoch} has more holes than can be told; take a shorter span"));
+                self.open.insert(format!(
+                    "{name} {stream} {epoch} has more gaps than a certificate can list; ask for a shorter span"
+                ));
             }
             if let Some(offsets) = &evidence.offsets {
                 self.bound(offsets.start, offsets.end);
@@ -183,7 +184,7 @@ impl Evidence {
         let until = self.attested.bound().map_or(Offset::ZERO, |bound| bound.end);
         if self.attested.from().is_none_or(|from| first < from) || end > until {
             self.open.insert(format!(
-                "the offsets {first} up to {end} are not bound by an attestation of the collector yet; one comes every minute"
+                "no attestation of the collector binds the offsets {first} up to {end} yet; it makes one every minute"
             ));
         }
     }
@@ -207,7 +208,7 @@ impl Evidence {
             awaited.extend(source.awaited().into_iter().map(|(lane, range)| {
                 let (stream, epoch, first, end) = (lane.stream, lane.epoch, range.first, range.end);
                 self.open.insert(format!(
-                    "{name} {stream} {epoch}: sequences {first} up to {end} were accepted and have not come"
+                    "{name} {stream} {epoch}: sequences {first} up to {end} were accepted but have not arrived"
                 ));
                 Awaited { stream, epoch, first, end }
             }));
@@ -276,10 +277,10 @@ fn unbounded(name: SourceId, is_own: bool, known_until: Option<Timestamp>) -> St
         Some(known) if is_own => format!("the collector has attested nothing after {known}"),
         None if is_own => "the collector has attested nothing yet".to_owned(),
         Some(known) => format!(
-            "{name}: nothing is known after {known}; what it accepted then may be in its ring log (`agents retire {name}` says \
-             that nothing more is to come)"
+            "{name}: nothing is known after {known}; what it accepted then may be in its ring log (`agents retire \
+             {name}` records that nothing more will come)"
         ),
-        None => format!("{name} has never said how far it had come, or what it said has not come yet"),
+        None => format!("{name} has never reported which events it has accepted, or its report has not arrived yet"),
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::client::Client;
 use super::{Collector, Output, means};
 
-/// Show all agents: state, lag, losses; or say something about one of them.
+/// Show all agents (state, lag, losses); retire one, or replace its key.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Agents {
@@ -17,7 +17,7 @@ pub struct Agents {
     said: Option<OperatorStatement>,
     #[command(flatten)]
     collector: Collector,
-    /// How they are written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -25,33 +25,33 @@ pub struct Agents {
 /// What an operator says of an agent: an event of the log, forever.
 #[derive(Debug, clap::Subcommand)]
 enum OperatorStatement {
-    /// Say that nothing more is to be expected of an agent: its machine is gone, or it goes by another name now.
-    /// Certificates wait for it no more, and name who said so, and why.
+    /// Record that an agent sends no more events: its machine is gone, or it has another name now. Certificates no
+    /// longer wait for it, and name who recorded this, and why.
     Retire {
         #[command(flatten)]
         collector: Collector,
-        /// The agent.
+        /// Name of the agent.
         name: String,
-        /// Why.
+        /// The reason; it is recorded in the log.
         #[arg(long)]
         why: String,
-        /// Who says so, unless it is whoever is logged in. Nobody checks it.
+        /// Name of the operator, recorded and not verified [default: the login name].
         #[arg(long)]
         who: Option<String>,
     },
-    /// Say that an agent comes with another key from now on, and not with the one before.
+    /// Replace an agent's key: from now on the collector accepts only what is signed with the new one.
     Replace {
         #[command(flatten)]
         collector: Collector,
-        /// The agent.
+        /// Name of the agent.
         name: String,
-        /// Its new public key: 64 hexadecimal digits, or a file that holds them.
+        /// The agent's new public key: 64 hexadecimal digits, or a file that contains them.
         #[arg(long)]
         key: String,
-        /// Why.
+        /// The reason; it is recorded in the log.
         #[arg(long)]
         why: String,
-        /// Who says so, unless it is whoever is logged in. Nobody checks it.
+        /// Name of the operator, recorded and not verified [default: the login name].
         #[arg(long)]
         who: Option<String>,
     },
@@ -64,13 +64,13 @@ pub fn agents(args: &Agents) -> anyhow::Result<()> {
         Some(OperatorStatement::Retire { collector, name, why, who }) => {
             let said = Retirement { who: signed(who.as_deref()), why: why.clone() };
             Client::new(&collector.http).operate(name, "retire", &said)?;
-            shown(&format!("{name} is retired; certificates name who said so\n"))
+            shown(&format!("{name} is retired; certificates name who retired it\n"))
         }
         Some(OperatorStatement::Replace { collector, name, key, why, who }) => {
             let key = means::key(key)?.to_string();
             let said = NewKey { key, who: signed(who.as_deref()), why: why.clone() };
             Client::new(&collector.http).operate(name, "key", &said)?;
-            shown(&format!("{name} is held to the new key; what comes under the old one is refused\n"))
+            shown(&format!("{name} has the new key now; the collector refuses what the old key signs\n"))
         }
     }
 }
@@ -105,7 +105,7 @@ fn rendered(report: &AgentsReport) -> String {
         ("LAST", Side::Left),
     ];
     let rows: Vec<Vec<String>> = report.agents.iter().map(row).collect();
-    let log = format!("the log holds offsets {} up to {}\n", report.log.first, report.log.end);
+    let log = format!("the log has offsets {} up to {}\n", report.log.first, report.log.end);
     table(&heading, &rows) + &log + &report.refused.iter().map(refused).collect::<String>()
 }
 

@@ -15,36 +15,36 @@ use super::means::MeansArgs;
 use super::progress::ProgressLine;
 use super::read_only::ReadOnlyDisk;
 
-/// Prove that everything of a source or a machine is in the log, or say what is not. Exits 0 when it is complete, 1 when it
-/// is not or something is open, 3 when the log is refuted, 2 when the command line is wrong or there is nothing to read.
-/// Reads the log's files, beside a running collector as well, or asks one: it also knows what the agents have told it of
-/// their ring logs.
+/// Prove that every event of a source or a machine is in the log, or report what is missing. Exits 0 if the span is
+/// complete, 1 if something is missing or open, 3 if the log is refuted, and 2 if the command line is wrong or no log
+/// can be read. Reads the log's files, also beside a running collector; with --http it asks a running collector, which
+/// also knows what the agents have reported of their ring logs.
 #[derive(Debug, clap::Args)]
 pub struct Certify {
-    /// The agent that it is about.
+    /// Name of the agent.
     #[arg(long, conflicts_with = "machine", required_unless_present = "machine")]
     source: Option<SourceId>,
-    /// The machine that it is about: the first level of subjects.
+    /// Name of the machine: the first level of its subjects, as 88-C.
     #[arg(long)]
     machine: Option<String>,
-    /// The first instant, by the source's clock (RFC 3339).
+    /// Start of the span, inclusive, by the source's clock (RFC 3339).
     #[arg(long)]
     from: jiff::Timestamp,
-    /// The first instant after it.
+    /// End of the span, exclusive (RFC 3339).
     #[arg(long)]
     until: jiff::Timestamp,
     /// The collector's data directory.
     #[arg(long, default_value = "./afferent-data")]
     data: PathBuf,
-    /// Ask the running collector at this address instead of reading files.
+    /// Ask the running collector at this HTTP address instead of reading files.
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["data", "name"])]
     http: Option<String>,
-    /// The collector's own name.
+    /// The collector's own name as a source of events.
     #[arg(long, default_value = "collector")]
     name: SourceId,
     #[command(flatten)]
     means: MeansArgs,
-    /// How it is written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -72,7 +72,7 @@ const NONE_MADE: u8 = 2;
 /// Requests the certificate from a running collector.
 fn from_collector(args: &Certify, http: &str) -> anyhow::Result<(String, Verdict)> {
     let given = !args.means.witnesses.is_empty() || !args.means.rings.is_empty();
-    anyhow::ensure!(!given, "--witness and --ring are held against the log's files: give --data instead of --http");
+    anyhow::ensure!(!given, "--witness and --ring are compared with the log's files: give --data instead of --http");
     let about = match (&args.source, &args.machine) {
         (Some(source), _) => ("source", source.as_str()),
         (None, machine) => ("machine", machine.as_deref().unwrap_or_default()),
@@ -87,7 +87,8 @@ fn from_collector(args: &Certify, http: &str) -> anyhow::Result<(String, Verdict
     if args.output == Output::Table {
         return Ok((text, verdict));
     }
-    let json: serde_json::Value = serde_json::from_str(&text).context("the certificate is no JSON")?;
+    let json: serde_json::Value =
+        serde_json::from_str(&text).context("the collector returned a certificate that is not JSON")?;
     Ok((serde_json::to_string_pretty(&json)? + "\n", verdict))
 }
 
@@ -103,7 +104,7 @@ fn from_files(args: &Certify) -> anyhow::Result<(String, Verdict)> {
     let directory = args.data.join("log").join("0");
     let progress = Rc::new(ProgressLine::new("proving"));
     let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
-        format!("there is no log at {}; name the collector's data directory with --data", directory.display())
+        format!("there is no log at {}; give the collector's data directory with --data", directory.display())
     })?;
     let certificate = certify(&disk, &about, span, args.name, &means);
     progress.clear();

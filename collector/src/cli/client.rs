@@ -15,7 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum ClientError {
     /// Nobody answers.
     #[error(
-        "no collector answers at {base} ({error}); is it running? Start one with `afferent-collector up`, or name its address with --http"
+        "no collector answers at {base} ({error}); is it running? Start one with `afferent-collector up`, or give its \
+         address with --http"
     )]
     Unreachable {
         /// Where.
@@ -24,7 +25,7 @@ pub enum ClientError {
         error: String,
     },
     /// It refuses.
-    #[error("the collector refuses: {detail}; {remedy}")]
+    #[error("the collector refused the request: {detail}; {remedy}")]
     Refused {
         /// The status.
         status: u16,
@@ -36,7 +37,10 @@ pub enum ClientError {
         event: Option<u64>,
     },
     /// Somebody answers who does not speak like a collector.
-    #[error("what answers at {base} is not this collector's API: {error}")]
+    #[error(
+        "{base} did not answer as a collector does: {error}; check the address in --http, and that both programs have \
+         the same version"
+    )]
     Foreign {
         /// Where.
         base: String,
@@ -166,7 +170,7 @@ impl Client {
         let answer = self.checked(request.call())?;
         let first = number_in(&answer, "afferent-first-offset");
         let range = first.zip(number_in(&answer, "afferent-end-offset")).map(|(first, end)| first..end);
-        range.ok_or_else(|| self.foreign("it does not tell its offsets"))
+        range.ok_or_else(|| self.foreign("the answer has no offsets"))
     }
 
     /// A page of events.
@@ -176,8 +180,8 @@ impl Client {
             request = request.query(name, value);
         }
         let mut answer = self.checked(request.call())?;
-        let next =
-            number_in(&answer, "afferent-next-offset").ok_or_else(|| self.foreign("it does not tell its place"))?;
+        let next = number_in(&answer, "afferent-next-offset")
+            .ok_or_else(|| self.foreign("the answer has no offset of the next event"))?;
         let cursor = text_in(&answer, "afferent-next-cursor");
         Ok(EventsPage { lines: self.text(&mut answer)?, next, cursor })
     }
@@ -198,7 +202,7 @@ impl Client {
         let told = text_in(&answer, "afferent-verdict").unwrap_or_default();
         let all = [Verdict::Complete, Verdict::Incomplete, Verdict::Refuted];
         let verdict = all.into_iter().find(|verdict| verdict.name() == told);
-        let verdict = verdict.ok_or_else(|| self.foreign("it does not tell the certificate's verdict"))?;
+        let verdict = verdict.ok_or_else(|| self.foreign("the answer has no verdict of the certificate"))?;
         Ok((self.text(&mut answer)?, verdict))
     }
 
@@ -261,7 +265,7 @@ impl Client {
         }
         let status = answer.status().as_u16();
         let problem: serde_json::Value = answer.body_mut().read_json().map_err(|error| self.foreign(error))?;
-        let member = |name: &str| problem[name].as_str().unwrap_or("(it does not say)").to_owned();
+        let member = |name: &str| problem[name].as_str().unwrap_or("(no text)").to_owned();
         let event = problem["event"].as_u64();
         Err(ClientError::Refused { status, detail: member("detail"), remedy: member("remedy"), event })
     }

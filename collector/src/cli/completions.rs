@@ -8,14 +8,14 @@ use anyhow::Context;
 /// Write the completions of a shell to standard output.
 #[derive(Debug, clap::Args)]
 pub struct Completions {
-    /// The shell.
+    /// Name of the shell.
     shell: clap_complete::Shell,
 }
 
 /// Write man pages, one for every command.
 #[derive(Debug, clap::Args)]
 pub struct Man {
-    /// The directory for them.
+    /// The directory to write them to.
     directory: PathBuf,
 }
 
@@ -24,7 +24,7 @@ pub fn completions(args: &Completions, mut command: clap::Command) -> anyhow::Re
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, &name, &mut text);
-    let mut text = String::from_utf8(text).context("the completions are no text")?;
+    let mut text = String::from_utf8(text).context("the completions are not UTF-8")?;
     if args.shell == clap_complete::Shell::Bash {
         // The script calls one and the same state by two names when the program's name has a hyphen, and then knows no
         // command any more (https://github.com/clap-rs/clap/issues/6421).
@@ -36,6 +36,6 @@ pub fn completions(args: &Completions, mut command: clap::Command) -> anyhow::Re
 /// Writes man pages.
 pub fn man(args: &Man, command: clap::Command) -> anyhow::Result<()> {
     let directory = args.directory.display();
-    std::fs::create_dir_all(&args.directory).with_context(|| format!("making {directory} failed"))?;
-    clap_mangen::generate_to(command, &args.directory).with_context(|| format!("writing to {directory} failed"))
+    std::fs::create_dir_all(&args.directory).with_context(|| format!("cannot create {directory}"))?;
+    clap_mangen::generate_to(command, &args.directory).with_context(|| format!("cannot write to {directory}"))
 }

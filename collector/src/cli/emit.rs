@@ -15,36 +15,36 @@ const EVENTS: usize = POST_EVENTS_MAX / 2;
 /// Bytes that are read at a time: as many lines of a file as go into one request.
 const READ_BYTES: usize = 1 << 20;
 
-/// Add an event to the log, or CloudEvents from standard input; ends once they are on disk.
+/// Append an event to the log, or CloudEvents from standard input; exits 0 once they are on disk.
 #[derive(Debug, clap::Args)]
 pub struct Emit {
     #[command(flatten)]
     collector: Collector,
-    /// Read CloudEvents from standard input, one JSON object a line.
+    /// Read CloudEvents from standard input, one JSON object per line.
     #[arg(long, conflicts_with_all = ["kind", "subject", "data", "id", "time", "severitynumber"])]
     stdin: bool,
-    /// The type, as com.example.wear.v1
+    /// Type of the event, as com.example.wear.v1
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "stdin")]
     kind: Option<String>,
-    /// What it is about, as 88-C
+    /// Subject of the event, as 88-C
     #[arg(long, required_unless_present = "stdin")]
     subject: Option<String>,
-    /// Who says so.
+    /// Source of the event: the name of the program that reports it.
     #[arg(long, default_value = "/command-line")]
     source: String,
-    /// The source's name for it: the same one is appended once. Drawn by default.
+    /// Identifier of the event; the log keeps one event for each source and identifier [default: random].
     #[arg(long)]
     id: Option<String>,
-    /// When it happened (RFC 3339); now by default.
+    /// Time at which it happened (RFC 3339) [default: now].
     #[arg(long)]
     time: Option<String>,
-    /// How severe it is, 1 to 24 on OpenTelemetry's scale.
+    /// Severity, 1 to 24 on OpenTelemetry's scale.
     #[arg(long)]
     severitynumber: Option<u8>,
-    /// What there is to say, a JSON document.
+    /// Content of the event, a JSON document.
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
-    /// How the offsets are written.
+    /// Output format of the offsets.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -91,8 +91,8 @@ impl RequestLines {
         };
         let why = detail.strip_prefix(&format!("event {event}: ")).unwrap_or(detail);
         anyhow!(
-            "line {line} of standard input is refused: {why}; mend it and send everything again: what is in the log \
-             already is not appended a second time"
+            "the collector refused line {line} of standard input: {why}; correct it and send everything again: events \
+             that are already in the log are not appended a second time"
         )
     }
 }
@@ -106,12 +106,12 @@ fn post_lines(
     for number in 1.. {
         line.clear();
         let read =
-            input.read_line(&mut line).with_context(|| format!("reading line {number} of standard input failed"))?;
+            input.read_line(&mut line).with_context(|| format!("cannot read line {number} of standard input"))?;
         // Some editors put a mark of the byte order before the first line.
         let event = line.trim_start_matches('\u{feff}').trim();
         if !event.is_empty() {
             serde_json::from_str::<Value>(event)
-                .with_context(|| format!("line {number} of standard input cannot be read as JSON"))?;
+                .with_context(|| format!("line {number} of standard input is not JSON"))?;
             if !part.has_room_for(event) {
                 post(&std::mem::take(&mut part))?;
             }
@@ -130,7 +130,7 @@ fn post_lines(
 fn event(args: &Emit) -> anyhow::Result<String> {
     let id = match &args.id {
         Some(id) => id.clone(),
-        None => format!("{:016x}", getrandom::u64().context("the system gives no random numbers")?),
+        None => format!("{:016x}", getrandom::u64().context("the system returned no random numbers")?),
     };
     let mut event = Map::new();
     let texts = [
@@ -147,7 +147,7 @@ fn event(args: &Emit) -> anyhow::Result<String> {
     }
     let mut event = Value::Object(event).to_string();
     if let Some(data) = &args.data {
-        let no_json = "--data is no JSON; a text needs its quotes, as '\"text\"'";
+        let no_json = "--data is not JSON; a text needs its quotes, as '\"text\"'";
         let data: &RawValue = serde_json::from_str(data).context(no_json)?;
         // As it was written, save for line ends, which in JSON stand between tokens only, where a blank does as well.
         let data = data.get().replace(|character: char| character.is_ascii_control(), " ");
@@ -161,7 +161,7 @@ fn post(client: &Client, events: &[String], output: Output) -> anyhow::Result<()
     let mut out = anstream::stdout().lock();
     for event in placed["events"].as_array().into_iter().flatten() {
         let offset = event["offset"].as_str().unwrap_or_default();
-        let note = if event["duplicate"] == true { "  (it was there)" } else { "" };
+        let note = if event["duplicate"] == true { "  (already in the log)" } else { "" };
         let written = match output {
             Output::Json => writeln!(out, "{event}"),
             Output::Table => writeln!(out, "{offset}{note}"),

@@ -7,12 +7,12 @@ use afferent_collector::line::LineRenderer;
 /// How events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum EventOutput {
-    /// A line for people.
+    /// One line per event, for people.
     #[default]
     Table,
-    /// The CloudEvent, one on a line (NDJSON).
+    /// One CloudEvent per line (NDJSON).
     Json,
-    /// One JSON array of CloudEvents (application/cloudevents-batch+json), whole once the command has ended by itself.
+    /// One JSON array of CloudEvents (application/cloudevents-batch+json), closed when the command ends by itself.
     Cloudevents,
 }
 

@@ -9,12 +9,12 @@ use anyhow::Context;
 use super::client::Client;
 use super::{Collector, Output};
 
-/// Show how far subscriptions are behind the log, and who works on them.
+/// Show how far subscriptions lag behind the log, and which members read them.
 #[derive(Debug, clap::Args)]
 pub struct Lag {
     #[command(flatten)]
     collector: Collector,
-    /// How they are written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -31,7 +31,7 @@ pub fn lag(args: &Lag) -> anyhow::Result<()> {
 
 fn rendered(subscriptions: &[SubscriptionReport]) -> String {
     if subscriptions.is_empty() {
-        return "there are no subscriptions; `afferent-collector sub --name NAME` makes one\n".to_owned();
+        return "there are no subscriptions; `afferent-collector sub --name NAME` creates one\n".to_owned();
     }
     let heading =
         [("SUBSCRIPTION", Side::Left), ("LAG", Side::Right), ("SHARES", Side::Right), ("MEMBERS", Side::Left)];
@@ -40,7 +40,7 @@ fn rendered(subscriptions: &[SubscriptionReport]) -> String {
         let name = plain(&subscription.name).into_owned();
         let lag = match &subscription.begins {
             Some(begins) => format!("begins at {}", plain(begins)),
-            None => plain(subscription.lag.as_deref().unwrap_or("lost: reset it")).into_owned(),
+            None => plain(subscription.lag.as_deref().unwrap_or("lost: reset the subscription")).into_owned(),
         };
         vec![name, lag, subscription.cursors.len().to_string(), members.join(", ")]
     };

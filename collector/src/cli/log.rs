@@ -23,33 +23,33 @@ use super::means::MeansArgs;
 use super::progress::{ProgressLine, size};
 use super::read_only::ReadOnlyDisk;
 
-/// Look at the log's files, without a collector or beside a running one.
+/// Inspect the log's files, with or without a running collector.
 #[derive(Debug, clap::Subcommand)]
 pub enum Log {
-    /// Segments, offsets, and damage that checksums tell.
+    /// Show segments, offsets, and damage that checksums reveal.
     Info(DataArgs),
-    /// As info; and for every batch its signature, its place in its chain, its order and its content; and what attestations,
-    /// witnesses and ring logs say.
+    /// Verify checksums, and the signature, chain, order and content of every batch; compare the log with attestations,
+    /// witnesses and ring logs.
     Verify {
         #[command(flatten)]
         place: DataArgs,
-        /// The collector's own name, under which it wrote which keys it trusts.
+        /// The collector's own name as a source; the log records the keys that it trusts under this name.
         #[arg(long, default_value = "collector")]
         name: SourceId,
         #[command(flatten)]
         means: MeansArgs,
     },
-    /// Write the events.
+    /// Print events.
     Dump {
         #[command(flatten)]
         place: DataArgs,
-        /// The first offset to write.
+        /// The first offset to print.
         #[arg(long)]
         from: Option<u64>,
-        /// Events to write, at most.
+        /// Largest number of events to print.
         #[arg(long)]
         limit: Option<u64>,
-        /// How events are written: a line for people, or the CloudEvent.
+        /// Output format: a line for people, or the CloudEvent.
         #[arg(long, value_enum, default_value_t = Output::Json)]
         output: Output,
     },
@@ -85,7 +85,7 @@ impl DataArgs {
         let directory = log_directory(&self.data);
         let progress = Rc::new(ProgressLine::new(what));
         let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
-            format!("there is no log at {}; name the collector's data directory with --data", directory.display())
+            format!("there is no log at {}; give the collector's data directory with --data", directory.display())
         })?;
         Ok((disk, progress))
     }
@@ -134,10 +134,10 @@ fn rendered(report: &InspectReport, findings: Option<&LogFindings>) -> String {
     let first = report.segments.first().map_or(report.end, |segment| segment.first);
     text += &format!("\noffsets {first} up to {}, {} batches\n", report.end, report.batches);
     if report.emptied() > 0 {
-        text += &format!("of {} batches retention has removed the samples\n", report.emptied());
+        text += &format!("retention has removed the samples of {} batches\n", report.emptied());
     }
     if report.torn {
-        text += "an unfinished write at the end: being written now, or cut off; nothing of it was acknowledged\n";
+        text += "an unfinished write at the end: in progress, or cut off; nothing of it was acknowledged\n";
     }
     for hole in &report.holes {
         text += &format!("lost: offsets {} up to {}\n", hole.first, hole.end);
@@ -149,7 +149,7 @@ fn rendered(report: &InspectReport, findings: Option<&LogFindings>) -> String {
         text += &format!("suspect: offset {} of {}: {}\n", suspect.offset, suspect.source, suspect.why);
     }
     for uncounted in &report.uncounted {
-        let why = if uncounted.was_durable { "they were durable once" } else { "left by a write that failed" };
+        let why = if uncounted.was_durable { "they had been durable" } else { "a failed write left them" };
         text += &format!("not counted: {} batches in {}: {why}\n", uncounted.batches, uncounted.file);
     }
     if let Some(findings) = findings {
@@ -166,7 +166,7 @@ fn conclusion(report: &InspectReport, findings: Option<&LogFindings>) -> String 
         return if is_damaged(report, None) {
             damaged
         } else {
-            "all checksums are right; `log verify` looks at the rest\n"
+            "all checksums are correct; `log verify` checks signatures, chains and order too\n"
         }
         .to_owned();
     };
@@ -175,15 +175,15 @@ fn conclusion(report: &InspectReport, findings: Option<&LogFindings>) -> String 
     }
     let log = &findings.log;
     let key = match (log.key_origin, log.keys.first()) {
-        (_, None) => "under no key, because none was found".to_owned(),
-        (KeyOrigin::Named, Some(key)) => format!("under the key {key}, which was named"),
+        (_, None) => "without a key, because none was found".to_owned(),
+        (KeyOrigin::Named, Some(key)) => format!("with the given key {key}"),
         (_, Some(key)) => {
-            format!("under the key found there, {key}, which whoever wrote the log has chosen (--key names one)")
+            format!("with the key {key} found there, which whoever wrote the log has chosen (give one with --key)")
         }
     };
     let bound = match &log.attested {
         Some(bound) => format!(
-            "{} attestations bind it up to offset {} ({}), and nothing binds what is behind it",
+            "{} attestations bind it up to offset {} ({}), and nothing binds what follows",
             log.attestations,
             bound.end,
             time(bound.time)
@@ -192,19 +192,21 @@ fn conclusion(report: &InspectReport, findings: Option<&LogFindings>) -> String 
     };
     let witnessed = match &log.witnessed {
         Some(bound) => format!(
-            "Witness {} from outside agrees up to offset {} ({}); what is behind it can have been cut off, or rewritten by \
-             who has the collector's key, and this cannot tell.",
+            "Witness {} from outside agrees up to offset {} ({}); what follows may have been cut off, or rewritten by \
+             someone who has the collector's key; this check cannot tell.",
             bound.number,
             bound.end,
             time(bound.time)
         ),
-        None => "Without a witness from outside (--witness) this cannot tell whether its tail was cut off, or whether who has \
-                 the collector's key has rewritten it."
-            .to_owned(),
+        None => {
+            "Without a witness from outside (--witness) this check cannot tell whether the log's tail was cut off, \
+                 or rewritten by someone who has the collector's key."
+                .to_owned()
+        }
     };
     let rings = match findings.ring_batches {
         0 => String::new(),
-        batches => format!(" {batches} batches of ring logs contradict nothing in it."),
+        batches => format!(" {batches} batches of ring logs agree with it."),
     };
     let passed = passed(log.witnesses_passed);
     format!(
@@ -245,7 +247,7 @@ fn dump(place: &DataArgs, from: Option<u64>, limit: u64, output: Output) -> anyh
     progress.clear();
     written.and_then(|()| out.flush()).context("writing to standard output failed")?;
     if is_damaged(&report, None) {
-        eprintln!("afferent-collector: the log is damaged; `afferent-collector log verify` tells where");
+        eprintln!("afferent-collector: the log is damaged; `afferent-collector log verify` shows where");
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)

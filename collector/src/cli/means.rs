@@ -15,16 +15,17 @@ use anyhow::Context;
 /// By what a log is judged beside itself.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct MeansArgs {
-    /// The collector's public key: 64 hexadecimal digits, or a file that holds them. After `key rotate` that is the first
-    /// key of the log. Give it once for each key that the log had without an endorsement. Without it, the key that is found
-    /// there is taken, and the answer says so.
+    /// The collector's public key: 64 hexadecimal digits, or a file that contains them. After `key rotate`, give the
+    /// log's first key. Repeat the option for each key that the log had without an endorsement. Without the option, the
+    /// key found with the log is used, and the answer says so.
     #[arg(long = "key", value_name = "HEX|FILE")]
     pub keys: Vec<String>,
-    /// A file with attestations that were kept elsewhere, one a line in hexadecimal digits: `attestations` in an agent's
-    /// data directory, or the file that `[attest]` names.
+    /// A file with attestations that were kept elsewhere, one per line in hexadecimal digits: `attestations` in an
+    /// agent's data directory, or the file that `[attest]` names.
     #[arg(long = "witness", value_name = "FILE")]
     pub witnesses: Vec<PathBuf>,
-    /// The ring log of an agent: the folder `ring` of its data directory. What is in it must be in the log, or on its way.
+    /// The ring log of an agent: the folder `ring` of its data directory. Its events must be in the log, or still to be
+    /// sent.
     #[arg(long = "ring", value_name = "DIRECTORY")]
     pub rings: Vec<PathBuf>,
 }
@@ -61,7 +62,7 @@ pub fn key(named: &str) -> anyhow::Result<PublicKey> {
     }
     let path = Path::new(named);
     let text = read_text(path, WITNESS_FILE_BYTES_MAX)
-        .with_context(|| format!("--key {named}: neither 64 hexadecimal digits of a public key nor a file"))?;
+        .with_context(|| format!("--key {named}: neither a public key of 64 hexadecimal digits nor a readable file"))?;
     parse_public_key(text.trim()).with_context(|| format!("--key {named}"))
 }
 

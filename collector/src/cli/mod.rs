@@ -1,8 +1,9 @@
 //! The commands.
 //!
 //! - [`run`]: `run` and `check`; `up`: everything at once, to begin with
-//! - [`sub`], [`tap`], [`replay`]: read the log; [`named`], [`lag`]: by places that the collector keeps; [`emit`]: add to
-//!   it; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by HTTP ([`client`])
+//! - [`sub`], [`tap`], [`replay`]: read the log; [`named`], [`lag`]: by places that the collector keeps;
+//!   [`emit`]: add to it; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by HTTP
+//!   ([`client`])
 //! - [`certificate`]: prove from a log's files that nothing is missing ([`means`]: by which keys and witnesses)
 //! - [`models`]: states that are folded from the log, by HTTP or from a log's files
 //! - [`completions`]: what a package puts beside the program
@@ -51,10 +52,10 @@ pub struct Collector {
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// A table for people.
     #[default]
     Table,
-    /// One JSON document, or one a line.
+    /// One JSON document, or one per line.
     Json,
 }
 

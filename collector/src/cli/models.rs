@@ -19,22 +19,22 @@ use serde::Serialize;
 use super::client::Client;
 use super::{Collector, Output};
 
-/// Look at states that are folded from the log.
+/// Query the models: states computed from the log, now, at an earlier time, or under assumptions.
 #[derive(Debug, clap::Subcommand)]
 pub enum Models {
-    /// All versions of all models, and how far they are.
+    /// List all versions of all models, and how far each has read the log.
     List {
         #[command(flatten)]
-        collector: Collector,
-        /// How they are written.
+        asked: Asked,
+        /// Output format.
         #[arg(long, value_enum, default_value_t)]
         output: Output,
     },
-    /// A model's state.
+    /// Show a model's state.
     Show {
-        /// Which one, as kpi@2; the highest version without one.
+        /// The model, as kpi@2; without a version, the highest one.
         model: String,
-        /// As of an offset or a time (RFC 3339) instead of now.
+        /// Use the state at this offset or time (RFC 3339) instead of now.
         #[arg(long, value_name = "PLACE")]
         as_of: Option<String>,
         #[command(flatten)]
@@ -42,36 +42,36 @@ pub enum Models {
         #[command(flatten)]
         source: ModelSource,
     },
-    /// Make a model's state again from the log, beside the one that is told meanwhile.
+    /// Recompute a model's state from the log; the present state stays available meanwhile.
     Recompute {
-        /// Which one, as kpi@2.
+        /// The model, as kpi@2.
         model: String,
-        /// What was saved up to this offset or time (RFC 3339) is right; begin there, and not with the log's first event.
+        /// Start from the latest snapshot before this offset or time (RFC 3339) instead of the log's first event.
         #[arg(long, value_name = "PLACE")]
         from: Option<String>,
         #[command(flatten)]
-        collector: Collector,
-        /// Do not wait until it is done.
+        asked: Asked,
+        /// Return at once instead of waiting for the result.
         #[arg(long)]
         no_wait: bool,
     },
-    /// Which figures differ between two versions of a model.
+    /// Show which figures differ between two versions of a model.
     Diff {
-        /// The one, as kpi@1.
+        /// The first version, as kpi@1.
         left: String,
-        /// The other, as kpi@2.
+        /// The second version, as kpi@2.
         right: String,
-        /// As of an offset or a time (RFC 3339) instead of now.
+        /// Use the state at this offset or time (RFC 3339) instead of now.
         #[arg(long, value_name = "PLACE")]
         as_of: Option<String>,
         #[command(flatten)]
         from: ModelSource,
     },
-    /// What would be if: a plan's alternatives beside what happened. The log is not written.
+    /// Compare the alternatives of a plan with what happened. The log is not changed.
     WhatIf {
-        /// The plan, in TOML.
+        /// The plan (TOML).
         plan: PathBuf,
-        /// Begin at this offset or time (RFC 3339), with the states of then.
+        /// Start at this offset or time (RFC 3339), with the states of that moment.
         #[arg(long = "from", value_name = "PLACE")]
         begin: Option<String>,
         /// End before this offset or time (RFC 3339).
@@ -85,20 +85,20 @@ pub enum Models {
 /// Which part of a state; all of it by default.
 #[derive(Debug, clap::Args)]
 pub struct StateArgs {
-    /// Only what is of this machine.
+    /// Only this machine.
     #[arg(long)]
     machine: Option<String>,
-    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by event time. Of kpi: the
-    /// figures from this time on.
+    /// states, breakdowns, alarms: only what lasted until this time (RFC 3339) or later, by event time. kpi: figures
+    /// from this time on.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339). Of kpi: the figures of before it.
+    /// states, breakdowns, alarms: only what began before this time (RFC 3339). kpi: figures up to this time.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// So many rows at most: intervals, breakdowns, alarms, or names.
+    /// Largest number of rows: intervals, breakdowns, alarms, or names.
     #[arg(long, value_name = "ROWS")]
     limit: Option<String>,
-    /// Go on behind the rows of the answer that had this cursor.
+    /// Continue after the last row of the answer that returned this cursor.
     #[arg(long, requires = "limit")]
     cursor: Option<String>,
 }
@@ -115,31 +115,40 @@ impl StateArgs {
         let time = |name: &str, text: &Option<String>| match text.as_deref().map(str::parse) {
             None => Ok(None),
             Some(Ok(Start::Time(time))) => Ok(Some(time)),
-            Some(_) => anyhow::bail!("--{name} is no time; write it as 2026-11-29T08:00:00Z"),
+            Some(_) => anyhow::bail!("--{name} is not a time; write it as 2026-11-29T08:00:00Z"),
         };
         let rows = |text: &String| text.parse().ok().filter(|rows| (1..=MODEL_ROWS_MAX).contains(rows));
-        let limit = self
-            .limit
-            .as_ref()
-            .map(|text| rows(text).with_context(|| format!("--limit is no whole number from 1 to {MODEL_ROWS_MAX}")));
+        let limit = self.limit.as_ref().map(|text| {
+            rows(text).with_context(|| format!("--limit must be a whole number from 1 to {MODEL_ROWS_MAX}"))
+        });
         let span = Span { from: time("from", &self.from)?, until: time("until", &self.until)? };
         let (machine, cursor) = (self.machine.clone(), self.cursor.clone());
         Ok(StateSelection { machine, intervals: None, span, limit: limit.transpose()?, cursor })
     }
 }
 
+/// Whom to ask, and of which partition.
+#[derive(Debug, clap::Args)]
+pub struct Asked {
+    #[command(flatten)]
+    collector: Collector,
+    /// Of this partition of the log, by its number; of the first one otherwise.
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<String>,
+}
+
 /// Whom to ask, and how to write it.
 #[derive(Debug, clap::Args)]
 pub struct ModelSource {
     #[command(flatten)]
-    collector: Collector,
-    /// Read the log in this data directory of a collector, instead of asking a running one.
-    #[arg(long, value_name = "DIR", conflicts_with = "http")]
+    asked: Asked,
+    /// Read the log in this data directory of a collector instead of asking a running one.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["http", "partition"])]
     log: Option<PathBuf>,
-    /// With --log: the collector's configuration, for the models that it adds.
+    /// With --log: the collector's configuration, for the models that it defines.
     #[arg(long, value_name = "FILE", requires = "log")]
     config: Option<PathBuf>,
-    /// How it is written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
@@ -147,41 +156,44 @@ pub struct ModelSource {
 /// Does it.
 pub fn models(command: &Models) -> anyhow::Result<()> {
     match command {
-        Models::List { collector, output } => {
-            let list: Vec<ModelReport> = Client::new(&collector.http).get("/v1/models", &[])?;
+        Models::List { asked, output } => {
+            let list: Vec<ModelReport> = asked.client().get("/v1/models", &asked.query(&[]))?;
             write(*output, &list, || show::list(&list))
         }
         Models::Show { model, as_of, part, source } => {
             let state: StateReport = match source.offline()? {
                 Some(offline) => offline.state(model, as_of.as_deref(), part.wanted()?)?,
                 None => {
-                    let asked = [pairs(&[("as_of", as_of)]), part.pairs()].concat();
-                    source.client().get(&format!("/v1/models/{}", escaped(model)), &asked)?
+                    let asked = [source.asked.query(&[("as_of", as_of)]), part.pairs()].concat();
+                    source.asked.client().get(&format!("/v1/models/{}", escaped(model)), &asked)?
                 }
             };
             write(source.output, &state, || show::state(&state))?;
             if let (Output::Table, Some(cursor)) = (source.output, &state.cursor) {
-                eprintln!("there is more: --limit … --cursor {cursor}");
+                eprintln!("more rows follow: --limit … --cursor {cursor}");
             }
             Ok(())
         }
-        Models::Recompute { model, from, collector, no_wait } => recompute(model, from, collector, *no_wait),
+        Models::Recompute { model, from, asked, no_wait } => recompute(model, from, asked, *no_wait),
         Models::Diff { left, right, as_of, from } => {
             let report: DiffReport = match from.offline()? {
                 Some(offline) => offline.diff(left, right, as_of.as_deref())?,
                 None => {
                     let (left, right) = (Some(left.clone()), Some(right.clone()));
-                    from.client()
-                        .get("/v1/models/diff", &pairs(&[("left", &left), ("right", &right), ("as_of", as_of)]))?
+                    let query = from.asked.query(&[("left", &left), ("right", &right), ("as_of", as_of)]);
+                    from.asked.client().get("/v1/models/diff", &query)?
                 }
             };
             write(from.output, &report, || show::diff(&report))
         }
         Models::WhatIf { plan, begin, until, from } => {
-            let text = std::fs::read_to_string(plan).with_context(|| format!("{} cannot be read", plan.display()))?;
+            let text = std::fs::read_to_string(plan).with_context(|| format!("cannot read {}", plan.display()))?;
             let report: Report = match from.offline()? {
                 Some(offline) => offline.what_if(&text, begin.as_deref(), until.as_deref())?,
-                None => from.client().post("/v1/what-if", &pairs(&[("from", begin), ("until", until)]), &text)?,
+                None => {
+                    let query = from.asked.query(&[("from", begin), ("until", until)]);
+                    from.asked.client().post("/v1/what-if", &query, &text)?
+                }
             };
             write(from.output, &report, || show::what_if(&report))
         }
@@ -189,18 +201,19 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
 }
 
 /// Asks for it, and waits for it.
-fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait: bool) -> anyhow::Result<()> {
-    let client = Client::new(&collector.http);
+fn recompute(model: &str, from: &Option<String>, asked: &Asked, no_wait: bool) -> anyhow::Result<()> {
+    let client = asked.client();
     let path = format!("/v1/models/{}/recompute", escaped(model));
-    let RecomputeReport { model, .. } = client.post(&path, &pairs(&[("from", from)]), "")?;
+    let RecomputeReport { model, .. } = client.post(&path, &asked.query(&[("from", from)]), "")?;
     if no_wait {
-        eprintln!("{model} is being made again; `afferent-collector models list` tells how far it is");
+        eprintln!("{model} is being recomputed; `afferent-collector models list` shows its progress");
         return Ok(());
     }
     let mut told = None;
     loop {
-        let list: Vec<ModelReport> = client.get("/v1/models", &[])?;
-        let report = list.into_iter().find(|report| report.model == model).context("the model is gone")?;
+        let list: Vec<ModelReport> = client.get("/v1/models", &asked.query(&[]))?;
+        let report =
+            list.into_iter().find(|report| report.model == model).context("the collector no longer has the model")?;
         match report.state.as_str() {
             "rebuilding" => {
                 if told.as_ref() != Some(&report.offset) {
@@ -211,18 +224,25 @@ fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait:
             }
             "failed" => anyhow::bail!("{model} failed: {}", report.error.unwrap_or_default()),
             _ => {
-                eprintln!("{model}: made again up to offset {}", report.offset);
+                eprintln!("{model}: recomputed up to offset {}", report.offset);
                 return Ok(());
             }
         }
     }
 }
 
-impl ModelSource {
+impl Asked {
     fn client(&self) -> Client {
         Client::new(&self.collector.http)
     }
 
+    /// This query, of the partition.
+    fn query<'q>(&'q self, given: &[(&'q str, &'q Option<String>)]) -> Vec<(&'q str, &'q str)> {
+        [pairs(given), pairs(&[("partition", &self.partition)])].concat()
+    }
+}
+
+impl ModelSource {
     fn offline(&self) -> anyhow::Result<Option<offline::Offline>> {
         self.log.as_deref().map(|log| offline::Offline::open(log, self.config.as_deref())).transpose()
     }

@@ -31,7 +31,7 @@ pub fn follow(
         let fetched = match client.fetch(name, member, left.min(EVENTS), WAIT_S) {
             Ok(fetched) => fetched,
             Err(error @ (ClientError::Unreachable { .. } | ClientError::Refused { status: 500.., .. })) => {
-                eprintln!("afferent-collector: {error}; trying again");
+                eprintln!("afferent-collector: {error}; retrying");
                 std::thread::sleep(PAUSE);
                 continue;
             }

@@ -15,26 +15,27 @@ const EVENTS: &str = "2000";
 /// No pause between two events is longer: what is replayed is to be watched. What is cut off is not made up for later.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
-/// Replay a part of the log: as fast as it came, faster, or as fast as it goes.
+/// Replay a part of the log at its original speed, faster, or as fast as possible.
 #[derive(Debug, clap::Args)]
 pub struct Replay {
     #[command(flatten)]
     collector: Collector,
     #[command(flatten)]
     which: Which,
-    /// Where to begin: an offset, a time (RFC 3339), or `first`.
+    /// Start: an offset, a time (RFC 3339), or `first`.
     #[arg(long, default_value = "first")]
     from: String,
-    /// Where to end: an offset, or a time. The log's end of this moment by default.
+    /// End, exclusive: an offset or a time [default: the present end of the log].
     #[arg(long)]
     until: Option<String>,
-    /// Which time --from and --until mean: `ingest`, when the collector appended it, or `event`, when it happened.
+    /// The time that --from and --until mean: `ingest`, when the collector appended the event, or `event`, when it
+    /// happened.
     #[arg(long, default_value = "ingest")]
     time: String,
-    /// How much faster than it came: 1, 10, 0.5, or `max` for as fast as it goes.
+    /// Speed relative to the original: 1, 10, 0.5, or `max` for as fast as possible.
     #[arg(long, default_value = "max")]
     speed: Speed,
-    /// How events are written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: EventOutput,
 }
@@ -54,7 +55,7 @@ impl std::str::FromStr for Speed {
             return Ok(Self::Max);
         }
         let times = text.parse().ok().filter(|times: &f64| times.is_finite() && *times > 0.0);
-        times.map(Self::Times).ok_or_else(|| format!("{text:?} is neither a factor, as 1 or 10, nor `max`"))
+        times.map(Self::Times).ok_or_else(|| format!("{text:?} is neither a factor, such as 1 or 10, nor `max`"))
     }
 }
 

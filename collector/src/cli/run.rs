@@ -16,13 +16,13 @@ pub struct Where {
     /// The configuration file (TOML).
     #[arg(long)]
     config: Option<PathBuf>,
-    /// The directory of log and key.
+    /// Data directory of the log and its key.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Address and port for agents.
+    /// Address and port for agents (MQTT).
     #[arg(long)]
     mqtt: Option<SocketAddr>,
-    /// Address and port for readers.
+    /// Address and port for readers (HTTP).
     #[arg(long)]
     http: Option<SocketAddr>,
 }
@@ -37,10 +37,11 @@ fn load(at: &Where) -> Result<Config, ConfigError> {
 pub struct Check {
     #[command(flatten)]
     at: Where,
-    /// Leave out ports and data directory: a collector that runs has them, and is to read this configuration on SIGHUP.
+    /// Skip the ports and the data directory, which a running collector holds; for a configuration that it will reload
+    /// on SIGHUP.
     #[arg(long)]
     reload: bool,
-    /// Try the way to the broker as well, and say what each hop answers.
+    /// Connect to the broker too, and report the result of each step.
     #[arg(long)]
     connect: bool,
 }

@@ -16,26 +16,27 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Events between the connection and the screen.
 const AHEAD: usize = 256;
 
-/// Follow the log: what was, and then what comes, until Ctrl-C.
+/// Follow the log: history from a given place on, then live events, until Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub struct Sub {
     #[command(flatten)]
     collector: Collector,
-    /// Where to begin: an offset, a time (RFC 3339), `first` or `end`.
+    /// Start: an offset, a time (RFC 3339), `first` or `end`.
     #[arg(long, default_value = "end")]
     from: String,
     #[command(flatten)]
     which: Which,
-    /// Follow this named subscription, whose place the collector keeps. Where --from says it begins when it is new.
+    /// Follow this named subscription; the collector keeps its position. --from applies when the subscription is
+    /// created.
     #[arg(long)]
     name: Option<String>,
-    /// Who this is among those that share the named subscription.
+    /// Name of this member among those that share the named subscription.
     #[arg(long, requires = "name")]
     member: Option<String>,
-    /// End after so many events.
+    /// Exit after this many events.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// How events are written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: EventOutput,
 }
@@ -43,7 +44,7 @@ pub struct Sub {
 /// Which events.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Which {
-    /// Only these subjects: `*` stands for one level, `**` for several, as 88-C/**
+    /// Only these subjects: `*` matches one level, `**` any number, as 88-C/**
     #[arg(long, value_name = "PATTERN")]
     subject: Option<String>,
     /// Only these types, as breakdown,alarm
@@ -55,7 +56,7 @@ pub struct Which {
     /// Only these severities, as error or warning..
     #[arg(long, value_name = "SEVERITY")]
     severity: Option<String>,
-    /// Of this partition of the log, by its number; of the first one otherwise
+    /// Number of the log's partition [default: the first one]
     #[arg(long, value_name = "NUMBER")]
     partition: Option<u32>,
 }
@@ -108,7 +109,7 @@ pub fn follow(client: &Client, wanted: &Selection, limit: u64, output: EventOutp
         if last != before {
             wait = WAITS.0;
         }
-        eprintln!("afferent-collector: the connection to {} is lost; trying again", client.base());
+        eprintln!("afferent-collector: lost the connection to {}; retrying", client.base());
         stream = loop {
             std::thread::sleep(wait);
             wait = (2 * wait).min(WAITS.1);

@@ -14,20 +14,20 @@ use super::sub::{Which, follow};
 /// Events of one page.
 const PAGE: u64 = EVENTS_PAGED_MAX;
 
-/// Look at what comes from now on, until Ctrl-C.
+/// Watch new events as they arrive, until Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub struct Tap {
     #[command(flatten)]
     collector: Collector,
     #[command(flatten)]
     which: Which,
-    /// Begin with the last so many events that are asked for.
+    /// Start with the last N matching events.
     #[arg(long, value_name = "N", default_value_t = 0)]
     last: u64,
-    /// End after so many events.
+    /// Exit after this many events.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// How events are written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     output: EventOutput,
 }
@@ -69,9 +69,10 @@ fn newest(client: &Client, which: &Which, part: Range<u64>, count_max: usize) ->
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let page = client.events(&query)?;
         for line in page.lines.lines() {
-            let event: TappedEvent = serde_json::from_str(line).context("the collector answers with something else")?;
+            let event: TappedEvent =
+                serde_json::from_str(line).context("the collector returned an event without an offset")?;
             // It is a number, written as text.
-            found.push_back(event.offset.parse().context("the collector tells an offset that is none")?);
+            found.push_back(event.offset.parse().context("the collector returned an offset that is not a number")?);
             if found.len() > count_max {
                 found.pop_front();
             }

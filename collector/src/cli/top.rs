@@ -27,7 +27,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long a key may wait for its effect.
 const KEY_WAIT: Duration = Duration::from_millis(100);
 
-/// Watch all agents: state, rates, lag, losses.
+/// Watch all agents live: state, rates, lag, losses.
 #[derive(Debug, clap::Args)]
 pub struct Top {
     #[command(flatten)]
@@ -41,8 +41,8 @@ pub fn top(args: &Top) -> anyhow::Result<()> {
     // Once before the screen is taken, so that a wrong address is told in plain words.
     view.apply(Ok(client.agents()?), Duration::ZERO);
     let reports = ask(client);
-    end_with_terminal().context("the terminal cannot be watched")?;
-    let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
+    end_with_terminal().context("cannot watch the terminal")?;
+    let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
     let outcome = watch(&mut terminal, &mut view, &reports);
     ratatui::restore();
     outcome
@@ -99,14 +99,14 @@ fn watch(
     reports: &Receiver<Answer>,
 ) -> anyhow::Result<()> {
     loop {
-        terminal.draw(|frame| view.draw(frame)).context("the terminal cannot be written to")?;
+        terminal.draw(|frame| view.draw(frame)).context("cannot write to the terminal")?;
         match reports.try_recv() {
             Ok((report, elapsed)) => view.apply(report, elapsed),
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => anyhow::bail!("the thread that asks the collector ended"),
+            Err(TryRecvError::Disconnected) => anyhow::bail!("the thread that polls the collector ended"),
         }
-        if event::poll(KEY_WAIT).context("the keyboard cannot be read")?
-            && let Event::Key(key) = event::read().context("the keyboard cannot be read")?
+        if event::poll(KEY_WAIT).context("cannot read the keyboard")?
+            && let Event::Key(key) = event::read().context("cannot read the keyboard")?
             && key.kind == KeyEventKind::Press
         {
             let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
@@ -237,7 +237,7 @@ impl TopView {
         frame.render_stateful_widget(table, body, &mut self.place);
         let foot_line = match &self.trouble {
             Some(trouble) => Line::styled(plain(trouble).into_owned(), Color::Red),
-            None => Line::from("order by n name  r rate  l lag  x lost    q quit"),
+            None => Line::from("sort by n name  r rate  l lag  x lost    q quit"),
         };
         frame.render_widget(foot_line, foot);
     }

@@ -10,13 +10,13 @@ use afferent_collector::up::{self, UpSettings};
 /// Where everything is put.
 #[derive(Debug, clap::Args)]
 pub struct Up {
-    /// The directory of everything that is kept.
+    /// Directory for all data.
     #[arg(long, default_value = "./afferent-data")]
     data: PathBuf,
-    /// Address and port for agents.
+    /// Address and port for agents (MQTT).
     #[arg(long, default_value = "127.0.0.1:1883")]
     mqtt: SocketAddr,
-    /// Address and port for readers.
+    /// Address and port for readers (HTTP).
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: SocketAddr,
 }

@@ -31,9 +31,9 @@ impl Config {
         let Http { listen, names, insecure } = &self.http;
         if !listen.ip().to_canonical().is_loopback() && !insecure {
             let message = format!(
-                "{listen} is reached from other machines, and nobody has to log in: whoever reaches it reads everything, \
-                 posts, and resets subscriptions; listen on 127.0.0.1 behind a proxy that asks for a login, or add \
-                 `insecure = true` under [http]"
+                "other machines can reach {listen} without a login, and so read everything, post events and reset \
+                 subscriptions; listen on 127.0.0.1 behind a proxy that requires a login, or set `insecure = true` \
+                 under [http]"
             );
             return Err(ConfigError::Together { key: "http.listen", message });
         }
@@ -42,7 +42,7 @@ impl Config {
         };
         if let Some(wrong) = names.iter().find(|name| !is_name(name)) {
             let message =
-                format!("{wrong:?} is no name of a host; write it as in \"collector.plant.example\", without a port");
+                format!("{wrong:?} is not a host name; write it without a port, as \"collector.plant.example\"");
             return Err(ConfigError::Together { key: "http.names", message });
         }
         Ok(())
@@ -60,16 +60,14 @@ impl Config {
         let is_beyond = !self.mqtt.listen.ip().to_canonical().is_loopback();
         if self.broker.is_none() && is_beyond && self.mqtt.tls.is_none() && !self.mqtt.user.is_empty() {
             let listen = self.mqtt.listen;
-            warnings.push(format!(
-                "mqtt.user: passwords come to {listen} in the clear, for whoever listens on the line; add mqtt.tls"
-            ));
+            warnings.push(format!("mqtt.user: clients send their passwords to {listen} unencrypted; set mqtt.tls"));
         }
         if let Some(broker) = &self.broker
             && !broker.tls
             && self.broker_client.password.is_some()
             && !is_this_machine(&broker.host)
         {
-            let message = "goes to the broker in the clear, for whoever listens on the line; name it with mqtts://";
+            let message = "is sent to the broker unencrypted; use an mqtts:// URL in `broker`";
             warnings.push(format!("broker_client.password: it {message}"));
         }
         warnings

@@ -1,15 +1,15 @@
 //! The configuration: one TOML file, every key with a default, unknown keys refused.
 //!
 //! ```toml
-//! data = "afferent-data"              # the directory of log and key
+//! data = "afferent-data"              # data directory: log and key
 //! name = "collector"                  # the collector's own name as a source
-//! # broker = "mqtts://broker:8883"    # be the client of this broker, instead of listening
+//! # broker = "mqtts://broker:8883"    # connect to this broker instead of listening
 //!
 //! [mqtt]                              # the endpoint that agents connect to
 //! listen = "127.0.0.1:1883"
 //! connections_max = 16000
 //! handshake_s_max = 10
-//! # tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" } # client_ca in place of users
+//! # tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" } # client_ca replaces users
 //! # [[mqtt.user]]
 //! # name = "press-88"
 //! # password = { file = "/run/secrets/press-88" }   # or { env = "…" }, { credential = "…" } (systemd)
@@ -17,28 +17,28 @@
 //! [broker_client]                     # for `broker`
 //! # user = "collector"
 //! # password = { file = "…" }
-//! # ca = "ca.pem"                     # the system's CAs without it
+//! # ca = "ca.pem"                     # default: the system's CAs
 //! # cert = "client.pem"
 //! # key = "client.key"
 //!
 //! [http]
 //! listen = "127.0.0.1:8080"
-//! # names = ["collector.plant.example"]   # by which it is asked, beside those of loopback and the address it listens on
-//! # insecure = true                   # for an address beyond loopback: whoever reaches it reads, posts and resets
+//! # names = ["collector.plant.example"] # accepted host names, besides loopback and the address it listens on
+//! # insecure = true                   # allow an address beyond loopback: there is no login yet
 //!
-//! [names]                             # of agents that were not known before, without a login or a certificate
-//! new_max = 1024                      # one client address brings so many within ten minutes; behind a broker, all together
+//! [names]                             # new agents without a login or a certificate
+//! new_max = 1024                      # new names of one client address, or of the broker, in ten minutes
 //!
 //! [storage]
 //! segment_mib = 64
 //!
-//! [retention]                         # what is kept; everything, forever, unless it says otherwise
-//! # age = "365d"                      # segments whose newest event was appended longer ago are removed
-//! # samples_age = "30d"               # samples are removed earlier; breakdowns, alarms and all else stay
-//! # size_mib = 500000                 # the oldest segments are removed when the log is larger
+//! [retention]                         # by default everything is kept forever
+//! # age = "365d"                      # remove segments whose newest event was appended longer ago
+//! # samples_age = "30d"               # remove samples earlier; breakdowns, alarms and all else stay
+//! # size_mib = 500000                 # remove the oldest segments when the log is larger
 //!
 //! [attest]                            # the log's attestations, one a minute
-//! # file = "/mnt/elsewhere/heads"     # are appended to this file, which belongs on another machine
+//! # file = "/mnt/elsewhere/heads"     # append them to this file, which belongs on another machine
 //!
 //! # [[model]]                         # a version of a model beside the built-in ones, which are version 1
 //! # name = "kpi"
@@ -46,11 +46,11 @@
 //! # of = "kpi"
 //! # [model.settings]
 //! # not_failures = ["PM"]
-//! # no_data_s = 900                   # seconds for which a word of a machine holds; `states` has this and the next two too
-//! # no_data_s_of = { "88-C/shift/**" = 28800 }  # the same of some subjects
-//! # on_change = ["77-*"]              # machines that tell only what changes: their agent's heartbeat is their word
+//! # no_data_s = 900                   # seconds until a silent machine is unknown; this and the next 2 also for states
+//! # no_data_s_of = { "88-C/shift/**" = 28800 }  # the same for some subjects
+//! # on_change = ["77-*"]              # machines that report only changes: their agent's heartbeat counts
 //!
-//! [log]                               # what the collector says of itself, on standard error
+//! [log]                               # the collector's own log, on standard error
 //! format = "text"                     # or "json"
 //! level = "info"
 //! ```
@@ -83,29 +83,29 @@ use crate::retention::{Age, Rules};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The directory of log and key.
+    /// Data directory: log and key.
     pub data: PathBuf,
     /// The collector's own name as a source of events.
     pub name: SourceId,
-    /// An external broker, instead of the endpoint.
+    /// An external broker that replaces the endpoint.
     pub broker: Option<BrokerUrl>,
     /// The endpoint.
     pub mqtt: Mqtt,
-    /// How the collector shows itself to the external broker.
+    /// Login and TLS at the external broker.
     pub broker_client: BrokerClient,
     /// The HTTP server.
     pub http: Http,
-    /// Names that were not known before.
+    /// Limits of new names.
     pub names: NamesConfig,
     /// The log on disk.
     pub storage: StorageConfig,
-    /// How long it is kept.
+    /// How long events are kept.
     pub retention: RetentionConfig,
-    /// Where attestations go.
+    /// Where attestations are copied to.
     pub attest: AttestConfig,
     /// Versions of models beside the built-in ones.
     pub model: Vec<Definition>,
-    /// What the collector says of itself.
+    /// The collector's own log.
     pub log: Logging,
 }
 
@@ -115,13 +115,13 @@ pub struct Config {
 pub struct Mqtt {
     /// Address and port.
     pub listen: SocketAddr,
-    /// Connections at a time.
+    /// Largest number of connections.
     pub connections_max: NonZeroU32,
     /// Seconds from the open socket to the CONNECT.
     pub handshake_s_max: NonZeroU32,
     /// TLS; plain without it.
     pub tls: Option<MqttTls>,
-    /// Who may log in.
+    /// The logins.
     pub user: Vec<MqttUser>,
 }
 
@@ -137,17 +137,17 @@ pub struct MqttTls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Somebody who may log in.
+/// A login.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MqttUser {
     /// The agent's name, and the user name.
     pub name: SourceId,
-    /// Where the password stands.
+    /// The source of the password.
     pub password: Secret,
 }
 
-/// How the collector shows itself to the external broker.
+/// Login and TLS at the external broker.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BrokerClient {
@@ -155,7 +155,7 @@ pub struct BrokerClient {
     pub client_id: Option<String>,
     /// The user name.
     pub user: Option<String>,
-    /// Where the password stands.
+    /// The source of the password.
     pub password: Option<Secret>,
     /// The CA of the broker's certificate; the system's without it.
     pub ca: Option<PathBuf>,
@@ -165,11 +165,12 @@ pub struct BrokerClient {
     pub key: Option<PathBuf>,
 }
 
-/// Names that were not known before, and that neither a login nor a certificate vouches for.
+/// Limits of new names without a login or a certificate.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NamesConfig {
-    /// One client address brings so many at once, and as many once more within ten minutes; behind a broker, all together.
+    /// New names of one client address at once, and as many again within ten minutes; behind a broker, of all
+    /// clients together.
     pub new_max: u32,
 }
 
@@ -187,7 +188,7 @@ pub struct StorageConfig {
     pub segment_mib: u64,
 }
 
-/// How long the log is kept; without any of these forever.
+/// How long events are kept; forever by default.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
@@ -195,29 +196,29 @@ pub struct RetentionConfig {
     pub age: Option<Age>,
     /// How long samples are kept.
     pub samples_age: Option<Age>,
-    /// How large the log may be, in MiB.
+    /// Largest size of the log, in MiB.
     pub size_mib: Option<u64>,
 }
 
-/// Where attestations of the log go, beside the log itself and agents.
+/// Where attestations are copied to, besides the log itself and agents.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttestConfig {
-    /// A file that they are appended to, a line of hexadecimal digits each.
+    /// A file to which they are appended, one line of hexadecimal digits each.
     pub file: Option<PathBuf>,
 }
 
-/// What the collector says of itself.
+/// The collector's own log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Logging {
-    /// Lines for people or for machines.
+    /// Text for people, or JSON for programs.
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,afferent_collector::endpoint=debug`.
     pub level: String,
 }
 
-/// Lines for people or for machines.
+/// Text for people, or JSON for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -228,7 +229,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What the command line says over the file.
+/// Values of the command line, which override the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// `--data`
@@ -251,7 +252,7 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// The file is larger than any configuration.
-    #[error("{}: has {bytes} bytes, and at most {CONFIG_BYTES_MAX} are taken", path.display())]
+    #[error("{}: the file has {bytes} bytes; the limit is {CONFIG_BYTES_MAX}", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -319,25 +320,25 @@ impl Config {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes()) {
             let (min, max) = (SEGMENT_BYTES_MIN.div_ceil(1 << 20), SEGMENT_BYTES_MAX >> 20);
             let given = self.storage.segment_mib;
-            return together("storage.segment_mib", format!("is {given}, and {min} to {max} is taken"));
+            return together("storage.segment_mib", format!("is {given}; it must be from {min} to {max}"));
         }
         if let Some(size) = self.retention.size_mib
             && size < 2 * self.storage.segment_mib
         {
             let segment = self.storage.segment_mib;
-            let message = format!("is {size}; it takes at least two segments of storage.segment_mib = {segment}");
+            let message = format!("is {size}; it must be at least two segments, with storage.segment_mib = {segment}");
             return together("retention.size_mib", message);
         }
         if u64::from(self.mqtt.connections_max.get()) > CONNECTIONS_MAX {
-            let message = format!("is {}, and at most {CONNECTIONS_MAX} is taken", self.mqtt.connections_max);
+            let message = format!("is {}; it must be at most {CONNECTIONS_MAX}", self.mqtt.connections_max);
             return together("mqtt.connections_max", message);
         }
         if !(1..=NAMES_NEW_OF_ONE_MAX).contains(&self.names.new_max) {
-            let message = format!("is {}, and 1 to {NAMES_NEW_OF_ONE_MAX} is taken", self.names.new_max);
+            let message = format!("is {}; it must be from 1 to {NAMES_NEW_OF_ONE_MAX}", self.names.new_max);
             return together("names.new_max", message);
         }
         if self.mqtt.user.iter().any(|user| user.name == self.name) {
-            let message = format!("nobody may be named {}: that is the collector's own name", self.name);
+            let message = format!("{} is the collector's own name; choose another name", self.name);
             return together("mqtt.user", message);
         }
         if let Some(twice) = self.mqtt.user.iter().enumerate().find_map(|(at, user)| {
@@ -350,7 +351,7 @@ impl Config {
         let models = with_built_ins(&self.model);
         if models.len() > MODELS_MAX {
             let message =
-                format!("there are {} with the built-in ones, and at most {MODELS_MAX} are taken", models.len());
+                format!("there are {} models with the built-in ones; the limit is {MODELS_MAX}", models.len());
             return together("model", message);
         }
         if let Some(twice) = models
@@ -358,14 +359,14 @@ impl Config {
             .enumerate()
             .find_map(|(at, model)| models[..at].iter().any(|before| before.id == model.id).then_some(&model.id))
         {
-            return together("model", format!("{twice} is there already; give it another version"));
+            return together("model", format!("{twice} exists already; choose another version"));
         }
         if self.broker_client.cert.is_some() != self.broker_client.key.is_some() {
-            return together("broker_client", "cert and key go together; give both or none".to_owned());
+            return together("broker_client", "cert and key go together; set both or neither".to_owned());
         }
         let tls_for_nothing = self.broker_client.ca.is_some() || self.broker_client.cert.is_some();
         if tls_for_nothing && self.broker.as_ref().is_none_or(|broker| !broker.tls) {
-            return together("broker_client", "ca, cert and key need a broker with mqtts://".to_owned());
+            return together("broker_client", "ca, cert and key need an mqtts:// URL in `broker`".to_owned());
         }
         Ok(())
     }
@@ -376,18 +377,21 @@ impl Config {
         let has_users = !self.mqtt.user.is_empty();
         let has_client_ca = self.mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         if has_users && has_client_ca {
-            let message = "users would be ignored: with mqtt.tls.client_ca, certificates say who a client is; remove the \
-                           users or client_ca";
+            let message = "users would be ignored: with mqtt.tls.client_ca, certificates identify the clients; remove \
+                           the users or client_ca";
             return together("mqtt.user", message);
         }
         if self.broker.is_some() && (has_users || self.mqtt.tls.is_some()) {
             let message =
-                "users and tls would be ignored: with `broker`, nobody connects here; remove them or `broker`";
+                "users and tls would be ignored: with `broker`, no client connects here; remove them or `broker`";
             return together("mqtt", message);
         }
         let BrokerClient { client_id, user, password, .. } = &self.broker_client;
         if self.broker.is_none() && (client_id.is_some() || user.is_some() || password.is_some()) {
-            return together("broker_client", "it would be ignored: there is no `broker`; name one, or remove it");
+            return together(
+                "broker_client",
+                "it would be ignored, as `broker` is not set; set `broker`, or remove it",
+            );
         }
         if password.is_some() && user.is_none() {
             return together("broker_client.password", "it would be ignored without broker_client.user; add the user");

@@ -26,9 +26,8 @@ impl<L: UnifiedLog> Core<L> {
         payload: &[u8],
         received: &mut Received,
     ) -> Result<(), Refusal> {
-        let (head, bytes) = piece::read(payload).ok_or_else(|| {
-            Refusal::new(Reason::Malformed, "a piece of a batch whose parts do not fit together".to_owned())
-        })?;
+        let (head, bytes) = piece::read(payload)
+            .ok_or_else(|| Refusal::new(Reason::Malformed, "the pieces of a batch do not fit together".to_owned()))?;
         let agent = origin.agent;
         if !self.has_proved_over(&agent, origin.connection) {
             return Err(self.ask_for_hello(origin, head.lane));
@@ -43,7 +42,7 @@ impl<L: UnifiedLog> Core<L> {
                 Ok((batch, [])) => self.admit(origin, &batch, received),
                 result => {
                     self.pieces.refused(agent, head.lane.stream);
-                    let too_long = "a batch in pieces with bytes behind its end".to_owned();
+                    let too_long = "a batch in pieces has bytes after its end".to_owned();
                     Err(result.map_or_else(Refusal::from, |_| Refusal::new(Reason::Malformed, too_long)))
                 }
             },
@@ -59,7 +58,7 @@ impl<L: UnifiedLog> Core<L> {
         let nack = Control::Nack { lane, from: SAY_HELLO };
         let asked: Vec<_> = sessions.map(|session| (agent, session.nonce, nack.clone())).collect();
         if let Some(guest) = origin.guest().filter(|_| asked.is_empty()) {
-            let message = format!("batches of {agent}, from {guest}, who has not shown that it had that name");
+            let message = format!("{guest} sends batches of {agent}, but has not proved that this was its name");
             return Refusal::new(Reason::OtherKey, message);
         }
         for asked in asked {
@@ -67,7 +66,10 @@ impl<L: UnifiedLog> Core<L> {
                 self.again.push(asked);
             }
         }
-        Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to"))
+        Refusal::new(
+            Reason::NoHello,
+            format!("{agent} sends batches before its hello; the collector has asked it for one"),
+        )
     }
 
     /// Checks one batch and appends it at its offset.
@@ -89,7 +91,7 @@ impl<L: UnifiedLog> Core<L> {
         let pinned = self.sources.get(&agent).and_then(|source| source.pinned.as_ref());
         let Some(pinned) = pinned else { return Err(self.ask_for_hello(origin, lane)) };
         let Some(chain) = pinned.verifier.as_ref().and_then(|verifier| verifier.verify(batch)) else {
-            let message = format!("a batch is not signed with the key {} that {agent} is held to", pinned.key);
+            let message = format!("a batch is not signed with the key {} of {agent}", pinned.key);
             return Err(Refusal::new(Reason::Signature, message));
         };
         self.check_body(batch)?;
@@ -134,19 +136,19 @@ impl<L: UnifiedLog> Core<L> {
     fn check_body(&mut self, batch: &Batch<'_>) -> Result<(), Refusal> {
         let header = batch.header();
         if header.is_emptied() {
-            let message = "a batch without its records, as only retention makes them; a sender has to send the records";
+            let message = "a batch has no records; only retention removes records, so a sender must send them";
             return Err(Refusal::new(Reason::Malformed, message.to_owned()));
         }
         if Codec::from_number(header.codec).is_none() {
-            let message = format!("codec {} is not known here; update the collector", header.codec);
+            let message = format!("this collector does not know codec {}; update it", header.codec);
             return Err(Refusal::new(Reason::Newer, message));
         }
         if !is_possible(header) {
-            let message = format!("{} records cannot be in {} bytes", header.count, header.body_len);
+            let message = format!("{} records do not fit in {} bytes", header.count, header.body_len);
             return Err(Refusal::new(Reason::Malformed, message));
         }
         if header.stream == Stream::Critical && !self.sources.can_read(batch) {
-            let message = format!("the {} records that its header promises cannot be decoded", header.count);
+            let message = format!("the {} records that the batch's header announces cannot be decoded", header.count);
             return Err(Refusal::new(Reason::Malformed, message));
         }
         Ok(())
@@ -239,8 +241,8 @@ impl<L: UnifiedLog> Core<L> {
         }
         let Lane { stream, epoch } = lane;
         let message = format!(
-            "{agent} {stream} {epoch}: the batch {}..{} contradicts what is in the log; two agents share this name or key, \
-             or the ring of this one was put back from a copy",
+            "{agent} {stream} {epoch}: the batch {}..{} contradicts the log; two agents share this name or key, or \
+             this one's ring log was restored from a copy",
             range.first, range.end,
         );
         Refusal::new(Reason::Conflict, message)

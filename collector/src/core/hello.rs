@@ -36,8 +36,8 @@ impl<L: UnifiedLog> Core<L> {
             UpContent::Control(Control::Hello(hello)) => self.take_hello(origin, &up, hello),
             UpContent::Control(Control::Ask(ends)) => self.take_question(agent, &up, &ends).map(|()| None),
             UpContent::Control(_) => {
-                let message =
-                    "a control message that only a collector sends: two collectors at one broker, or an agent's fault";
+                let message = "only a collector sends this control message: two collectors use one broker, or the \
+                               agent has a fault";
                 Err(Refusal::new(Reason::Malformed, message.to_owned()))
             }
             UpContent::State { .. } => {
@@ -50,7 +50,8 @@ impl<L: UnifiedLog> Core<L> {
     fn take_hello(&mut self, origin: Origin<'_>, up: &Up, hello: Hello) -> Result<Option<Instance>, Refusal> {
         let Origin { agent, connection, clock } = origin;
         if let Some(held) = hello.lanes.iter().find(|held| held.end < held.first) {
-            let message = format!("its hello holds {} up to {}, which is before it", held.first, held.end);
+            let message =
+                format!("the hello names a range that ends before it starts: {} up to {}", held.first, held.end);
             return Err(Refusal::new(Reason::Malformed, message));
         }
         let runs = self.sessions.runs(&agent);
@@ -90,13 +91,13 @@ impl<L: UnifiedLog> Core<L> {
             (Some(_), Some(pinned)) if pinned == key => Ok(()),
             (Some(guest), Some(pinned)) => {
                 let message = format!(
-                    "{guest} speaks as {agent}, which is held to the key {pinned}, and comes with {key}: only who had a name \
-                     before speaks under it as well"
+                    "{guest} with the key {key} uses the name {agent}, which has the key {pinned}: an agent may use a \
+                     former name only with the key of that name"
                 );
                 Err(Refusal::new(Reason::OtherKey, message))
             }
             (Some(guest), None) => {
-                let message = format!("{guest} speaks as {agent}, which is held to no key");
+                let message = format!("{guest} uses the name {agent}, which has no key yet");
                 Err(Refusal::new(Reason::OtherKey, message))
             }
         }
@@ -109,19 +110,19 @@ impl<L: UnifiedLog> Core<L> {
         match self.sources.key(&agent) {
             Some(pinned) if pinned != key => {
                 let message = format!(
-                    "{agent} comes with the key {key} and is held to {pinned}; if its key was lost: \
-                     `afferent-collector agents replace {agent} --key {key} --why …`"
+                    "{agent} uses the key {key}, but its key is {pinned}; if that key was lost: `afferent-collector \
+                     agents replace {agent} --key {key} --why …`"
                 );
                 return Err(Refusal::new(Reason::OtherKey, message));
             }
             None if key.verifier().is_none() => {
-                let message = format!("{agent} comes without a usable key; agents sign what they send");
+                let message = format!("{agent} has no usable key; agents must sign what they send");
                 return Err(Refusal::new(Reason::OtherKey, message));
             }
             _ => {}
         }
         up.verify_own_key(&agent).ok_or_else(|| {
-            let message = format!("a message of {agent} that is not signed with its key {key}: somebody else said it");
+            let message = format!("a message of {agent} is not signed with its key {key}: somebody else sent it");
             Refusal::new(Reason::Signature, message)
         })
     }
@@ -156,7 +157,7 @@ impl<L: UnifiedLog> Core<L> {
         };
         let aliases: Vec<SourceId> = up.former.iter().filter(is_new).copied().collect();
         if let Some(Clones { boots, addresses }) = shown.clones.filter(|_| !in_conflict) {
-            tracing::error!(%agent, addresses, "two machines speak for one name, with the same key");
+            tracing::error!(%agent, addresses, "two machines use one name with the same key");
             self.record(Notice::Conflict { source: agent, boots, addresses }, clock);
         }
         for former in aliases {

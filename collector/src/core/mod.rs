@@ -294,7 +294,7 @@ impl<L: UnifiedLog> Core<L> {
         self.sources.refused(&agent, refusal.reason);
         if refusal.reason.becomes_event() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {
             if refusal.reason == Reason::OtherKey {
-                tracing::warn!("nothing is taken of an agent: {}", refusal.message);
+                tracing::warn!("the collector refuses an agent: {}", refusal.message);
             }
             self.own.queue(Notice::Refused { source: agent, reason: refusal.message.clone() }, clock);
         }

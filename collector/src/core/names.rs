@@ -131,12 +131,12 @@ impl<L: UnifiedLog> Core<L> {
         let agent = origin.agent;
         let (most, minutes) = (self.names.buckets.tokens_max(), NAMES_FILL_TIME.as_secs() / 60);
         let who = match origin.address() {
-            Some(address) => format!("{address} has brought {most} new names"),
+            Some(address) => format!("{address} has used {most} new names"),
             None => format!("{most} new names have come through the broker"),
         };
         let message = format!(
-            "{agent} is a name that is not known here, and {who} within {minutes} minutes; an agent tries again by itself, and \
-             gets in when its turn comes: where so many are expected, raise `names.new_max`"
+            "{agent} is a new name, and {who} within {minutes} minutes; the agent retries by itself and is admitted \
+             later; raise `names.new_max` if so many new agents are expected"
         );
         Refusal::new(Reason::FirstContacts, message)
     }

@@ -37,16 +37,16 @@ pub enum NotOperated {
     #[error("there is no source {0}; `afferent-collector agents` lists them")]
     Unknown(SourceId),
     /// The source is the collector itself.
-    #[error("{0} is the collector itself, whose key and end are no operator's to say")]
+    #[error("{0} is the collector itself; an operator can neither retire it nor replace its key")]
     Own(SourceId),
     /// The source already has this key.
-    #[error("{0} is held to this key already")]
+    #[error("{0} already has this key")]
     SameKey(SourceId),
     /// The key is not a point of the curve, so that no signature can be checked with it.
-    #[error("the key is no Ed25519 public key")]
+    #[error("the key is not an Ed25519 public key")]
     NoKey,
     /// The receiver of messages here takes no decisions of operators.
-    #[error("nothing can be said about sources here")]
+    #[error("this collector cannot change sources")]
     Nowhere,
 }
 

@@ -85,13 +85,16 @@ impl OwnEvents {
     /// Queues events for what the log has lost, and for the lanes that were torn.
     fn queue_recovery(&mut self, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) {
         if let Some((first, end)) = sources.gone_untold() {
-            let message =
-                format!("the log has lost the offsets {first} up to {end}: nobody was to remove its oldest files");
+            let message = format!(
+                "the log has lost the offsets {first} up to {end}: its oldest files are missing, and retention did not \
+                 remove them"
+            );
             self.queue(Notice::DiskTrouble { message }, clock);
         }
         if let Some(first) = recovery.holes.first() {
             let message = format!(
-                "the log has lost {} ranges of offsets to damage on its disk, the first one {}..{}; `log verify` names all",
+                "the log has lost {} ranges of offsets to damage on its disk, the first one {}..{}; `log verify` lists \
+                 all of them",
                 recovery.holes.len(),
                 first.first,
                 first.end,

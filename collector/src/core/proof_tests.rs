@@ -161,7 +161,7 @@ fn a_log_that_was_put_back_refuses_what_was_after_it_and_a_receipt_makes_it_an_e
     }
     assert_eq!(rollbacks(&core), [(7, until.get(), lost.offset.get())], "one event");
     let text = core.troubles().values().next().unwrap();
-    assert!(text.contains("put back to an earlier state") && text.contains("posts between"), "{text}");
+    assert!(text.contains("restored to an earlier state") && text.contains("posts between"), "{text}");
     assert!(core.sources().view(&agent.name).unwrap().rolled_back.is_some());
     // After a restart the collector knows it, and does not report it again.
     let mut core = begun(&backup.after_power_cut(), 70, 5);
@@ -326,7 +326,7 @@ fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_on
         _ => None,
     });
     assert_eq!((told.len(), gaps.len(), gaps[0].1), (1, 1, hole), "once");
-    assert!(core.troubles()["damaged"].contains("cannot be read any more"));
+    assert!(core.troubles()["damaged"].contains("are no longer readable"));
 
     // The agent still has it: appended once more, at the log's end.
     let mut batches = std::iter::repeat_with(|| (Sequence::new(copy.next), copy.samples(9)));

@@ -76,7 +76,7 @@ impl<L: UnifiedLog> Core<L> {
     ) -> Result<(), Refusal> {
         let Some(lane) = ends.first().map(|first| first.lane) else { return Ok(()) };
         if ends.iter().any(|end| end.lane != lane) {
-            let message = "it asks for the ends of several lanes at once".to_owned();
+            let message = "the agent asks for the ends of several lanes at once".to_owned();
             return Err(Refusal::new(Reason::Malformed, message));
         }
         if !self.has_proved(&agent, up.nonce) {

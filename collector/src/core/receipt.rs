@@ -36,7 +36,7 @@ impl<L: UnifiedLog> Core<L> {
         let trusted = self.sources.log_keys(self.own.identity().public_key());
         let down =
             unverified.verify_own_key(&agent).filter(|down| down.trusted_by(&trusted).is_some()).ok_or_else(|| {
-                Refusal::new(Reason::Signature, format!("a receipt of {agent} that no key of this log signed"))
+                Refusal::new(Reason::Signature, format!("a receipt of {agent} is not signed with a key of this log"))
             })?;
         let until = match self.sources.terms().check(&down.place, self.log.durable_end()) {
             Ok(()) => return Ok(Receipt::Holds),
@@ -47,9 +47,9 @@ impl<L: UnifiedLog> Core<L> {
         let (term, end, time) = (down.place.term, down.place.offset, down.time);
         let (acked, since) = (text_of(time), text_of(self.opened_at));
         let text = format!(
-            "the log was put back to an earlier state: {agent} holds an acknowledgement of {acked}, of offset {end} in the \
-             term {term:016x}, which reaches to {until} here; events are missing until the agents have sent them again; \
-             posts between {since} and {acked} are lost"
+            "the log was restored to an earlier state: {agent} holds an acknowledgement of {acked}, of offset {end} in \
+             the term {term:016x}, but the term ends at {until} here; events are missing until the agents have sent \
+             them again; posts between {since} and {acked} are lost"
         );
         let notice = Notice::RolledBack { source: agent, term, until, end, time };
         if self.sources.is_rollback_new(agent, term, end) {

@@ -93,21 +93,22 @@ impl Refusal {
 
     pub(super) fn size(bytes: usize) -> Self {
         match bytes {
-            0 => Self::new(Reason::Malformed, "a message without a byte".to_owned()),
+            0 => Self::new(Reason::Malformed, "a message is empty".to_owned()),
             _ => {
-                let message = format!("a message of {bytes} bytes; at most {MESSAGE_PAYLOAD_BYTES_MAX} are taken");
+                let message = format!("a message has {bytes} bytes; the limit is {MESSAGE_PAYLOAD_BYTES_MAX}");
                 Self::new(Reason::Oversized, message)
             }
         }
     }
 
     pub(super) fn own_name(agent: &SourceId) -> Self {
-        let message = format!("{agent} is the collector's own name; give the agent another one");
+        let message = format!("{agent} is the collector's own name; give the agent another name");
         Self::new(Reason::OwnName, message)
     }
 
     pub(super) fn other_source(agent: &SourceId, claimed: &SourceId) -> Self {
-        let message = format!("a batch of {claimed} on the topic of {agent}; an agent publishes only as itself");
+        let message =
+            format!("a batch of {claimed} came on the topic of {agent}; an agent may publish only under its own name");
         Self::new(Reason::OtherSource, message)
     }
 
@@ -115,8 +116,8 @@ impl Refusal {
         Self::new(
             Reason::TooMany,
             format!(
-                "no room for another source, or another epoch of {agent}: {SOURCES_MAX} sources, and {SOURCE_LANES_MAX} epochs of \
-             one, have delivered events to this log; let it deliver to a collector with another log"
+                "no room for another source or another epoch of {agent}: {SOURCES_MAX} sources, or {SOURCE_LANES_MAX} \
+                 epochs of this one, have delivered events to this log; connect it to a collector with another log"
             ),
         )
     }

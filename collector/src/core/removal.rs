@@ -39,7 +39,7 @@ pub struct NotAttested {
 
 impl fmt::Display for NotAttested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the log is attested up to offset {} only", self.attested_until)
+        write!(f, "the log is attested only up to offset {}", self.attested_until)
     }
 }
 

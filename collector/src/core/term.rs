@@ -87,7 +87,7 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     pub(super) fn report_trouble(&mut self, kind: &'static str, text: String) {
-        tracing::error!(kind, text, "the log is not what it should be");
+        tracing::error!(kind, text, "the log has lost data");
         self.troubles.insert(kind, text);
     }
 
@@ -96,8 +96,8 @@ impl<L: UnifiedLog> Core<L> {
         let Some(first) = recovery.holes.first() else { return };
         let (first_offset, end) = (first.first, first.end);
         let text = format!(
-            "the log has lost {} ranges of offsets to damage on its disk, the first one {first_offset}..{end}; agents are \
-             asked for them; `log verify` names all",
+            "the log has lost {} ranges of offsets to damage on its disk, the first one {first_offset}..{end}; the \
+             collector asks the agents to send them again; `log verify` lists all of them",
             recovery.holes.len(),
         );
         tracing::error!(text, "the log is damaged");
@@ -110,8 +110,11 @@ impl<L: UnifiedLog> Core<L> {
             let (place, first, end) = (&damage.place, damage.first, damage.end);
             let lanes: Vec<_> = damage.missing.iter().take(3).map(|missing| missing.source.to_string()).collect();
             let of = if lanes.is_empty() { String::new() } else { format!(" (of {})", lanes.join(", ")) };
-            let message = format!("{place} is damaged: the offsets {first} up to {end} cannot be read any more{of}");
-            self.report_trouble(DAMAGED, format!("{message}; agents are asked for what they still hold of it"));
+            let message = format!("{place} is damaged: the offsets {first} up to {end} are no longer readable{of}");
+            self.report_trouble(
+                DAMAGED,
+                format!("{message}; the collector asks the agents for what they still have of them"),
+            );
             self.own.queue_always(Notice::DiskTrouble { message }, clock);
             for missing in damage.missing {
                 let (source, lane, range) = (missing.source, missing.lane, missing.range);

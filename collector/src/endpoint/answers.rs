@@ -8,16 +8,16 @@ use crate::refused::RefusalKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConnectRefusal {
     /// No such user, or a wrong password.
-    #[error("the user name or password is not right")]
+    #[error("the user name or password is wrong")]
     Login,
     /// A certificate without a name that an agent can have.
-    #[error("the client certificate's subject has not exactly one common name that can be an agent's name")]
+    #[error("the client certificate's subject must have exactly one common name, which must be an agent's name")]
     Certificate,
     /// A last will on a topic that is not its own.
     #[error("the last will's topic is not the client's own state topic")]
     Will,
     /// The limit of connections is reached.
-    #[error("there are too many connections")]
+    #[error("the collector has too many connections")]
     TooMany,
 }
 

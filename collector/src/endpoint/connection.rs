@@ -258,7 +258,7 @@ impl ClientSession<'_> {
     /// Refuses a publish. Where the version or the quality of service has no code for that, the connection ends.
     fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer, topic: &str) -> Result<(), SessionEnd> {
         self.context.health.counters.publishes_refused.count();
-        self.note(RefusalKind::Publish, topic, "it publishes to a topic that is not its own");
+        self.note(RefusalKind::Publish, topic, "the client publishes to a topic that is not its own");
         match packet_id {
             Some(packet_id) if self.protocol().explains() => {
                 self.in_flight().answered(packet_id, answer);
@@ -289,7 +289,7 @@ impl ClientSession<'_> {
             } else {
                 self.context.health.counters.subscriptions_refused.count();
                 let text = filter.as_ref().map_or_else(Clone::clone, |topic| topic.text().as_str().to_owned());
-                self.note(RefusalKind::Subscribe, &text, "it subscribes to a topic that is not its own");
+                self.note(RefusalKind::Subscribe, &text, "the client subscribes to a topic that is not its own");
                 grants.push(Grant::NotAuthorized);
             }
         }
@@ -454,7 +454,7 @@ async fn read_packets<R: AsyncRead + Unpin>(
             match protocol.lock().unwrap_or_else(PoisonError::into_inner).feed(read, packets) {
                 Ok(()) => ReadResult::Bytes,
                 Err(error) => {
-                    tracing::debug!(?error, "a client broke the protocol");
+                    tracing::debug!(?error, "a client violated the protocol");
                     ReadResult::Broken
                 }
             }

@@ -56,14 +56,14 @@ pub(super) enum NotGreeted {
     #[error("{0}")]
     Refused(ConnectRefusal, Claimed),
     /// It gets no answer, because the MQTT version for one is unknown.
-    #[error("its first packet is no CONNECT of a reasonable size")]
+    #[error("the client's first packet is not a CONNECT of a valid size")]
     Foreign,
-    #[error("it speaks TLS (mqtts://), and this port does not")]
+    #[error("the client speaks TLS (mqtts://), but this port does not")]
     Tls,
     /// It closed without sending a byte: a check whether the port is open.
-    #[error("it closed the connection without a word")]
+    #[error("the client closed the connection without sending anything")]
     Gone,
-    #[error("it broke the protocol: {0}")]
+    #[error("the client violated the protocol: {0}")]
     Protocol(String),
     #[error("{0}")]
     Io(#[from] std::io::Error),

@@ -74,8 +74,8 @@ pub struct EndpointSettings {
 pub enum BindError {
     /// Clients of other machines could connect without a login, as any agent.
     #[error(
-        "{listen} can be reached from other machines, and clients would not have to prove who they are; add \
-         [[mqtt.user]] entries or [mqtt.tls] with client_ca, or listen on 127.0.0.1"
+        "other machines can reach {listen} without a login; add [[mqtt.user]] entries or [mqtt.tls] with client_ca, or \
+         listen on 127.0.0.1"
     )]
     Open {
         /// The configured address.
@@ -227,9 +227,11 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 /// Waits a little before the next accept: the system refused one, most likely for want of file descriptors.
 async fn pause_accepting(context: &Context, error: &std::io::Error, refusing: &mut Seldom) {
     if let Some(before) = refusing.due(std::time::Instant::now()) {
-        tracing::warn!(%error, before, "cannot accept connections; where there are too many open files, raise LimitNOFILE");
+        tracing::warn!(%error, before, "cannot accept connections; if too many files are open, raise LimitNOFILE");
     }
-    context.health.set_agent_access(AgentAccess::Closed { why: format!("connections cannot be accepted: {error}") });
+    context
+        .health
+        .set_agent_access(AgentAccess::Closed { why: format!("the endpoint cannot accept connections: {error}") });
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
@@ -243,7 +245,7 @@ async fn connect(
     context: &Context,
 ) {
     if let Err(error) = tune(&socket) {
-        tracing::debug!(%peer, %error, "options of a socket could not be set");
+        tracing::debug!(%peer, %error, "cannot set the options of a socket");
     }
     let entry = context.gate.current();
     let greeter = Greeter { entry: &entry, peer, refusal, context };
@@ -328,7 +330,7 @@ impl Greeter<'_> {
                 return self.note(
                     RefusalKind::Handshake,
                     &Claimed::default(),
-                    "it did not finish its handshake in time",
+                    "the client did not finish its handshake in time",
                 );
             }
         };

@@ -35,7 +35,10 @@ pub enum TlsError {
     #[error(transparent)]
     Files(#[from] tls::TlsError),
     /// A certificate that is not valid today.
-    #[error("{}: the certificate is valid from {from} to {until}, and not today; renew it, or set the clock", path.display())]
+    #[error(
+        "{}: the certificate is valid from {from} to {until}, not today; renew it, or correct the clock",
+        path.display()
+    )]
     NotToday {
         /// The certificate's file.
         path: PathBuf,
@@ -45,7 +48,10 @@ pub enum TlsError {
         until: String,
     },
     /// The CA's file does not yield a verifier of client certificates.
-    #[error("{}: {error}; it must hold the certificate of the CA that signs client certificates", path.display())]
+    #[error(
+        "{}: {error}; the file must contain the certificate of the CA that signs client certificates",
+        path.display()
+    )]
     ClientCa {
         /// The CA's file.
         path: PathBuf,

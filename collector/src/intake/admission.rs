@@ -68,7 +68,7 @@ pub trait Admission: Send + 'static {
     /// Returns the addresses of posted events; they go into the next commit, unless the log holds them already. Call it
     /// again after a failed commit, as for messages.
     fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<PostedAt>, PostRefusal> {
-        Err(PostRefusal::Broken("posted events are not taken here".to_owned()))
+        Err(PostRefusal::Broken("this collector does not accept posted events".to_owned()))
     }
     /// Announces a removal of retention, which may make it once the next commit is on disk. Call it again after a
     /// failed commit.

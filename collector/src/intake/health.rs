@@ -159,7 +159,7 @@ impl Health {
         }
         match self.agent_access() {
             AgentAccess::Open => Ok(()),
-            AgentAccess::Starting => Err("the way for agents is not open yet".to_owned()),
+            AgentAccess::Starting => Err("the input from agents is not open yet".to_owned()),
             AgentAccess::Closed { why } => Err(format!("agents cannot reach the log: {why}")),
         }
     }

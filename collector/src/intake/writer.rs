@@ -38,11 +38,11 @@ pub struct WriterViews {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriterError {
     /// The last commits failed. Their messages were not acked, and agents send them again.
-    #[error("the last commit failed ({0}); nothing of it was acknowledged, and agents will send it again")]
+    #[error("the last commit failed ({0}); none of it was acknowledged, and agents will send it again")]
     Unwritten(String),
     /// Whether the last commit is durable is unknown. Nothing of it was acked; the next start shows it.
     #[error(
-        "the outcome of the last commit is unknown ({0}); nothing of it was acknowledged, and the next start shows it"
+        "the outcome of the last commit is unknown ({0}); none of it was acknowledged, and the next start finds out"
     )]
     Unknown(String),
     /// The thread panicked.
@@ -177,7 +177,7 @@ impl<A: Admission> WriterLoop<A> {
         while let Err(error) = self.admission.begin(&self.clock.read()) {
             let why = error.to_string();
             if let Some(before) = self.failing.due(Instant::now()) {
-                tracing::error!(why, before, "the log cannot be written; nothing is taken until it can");
+                tracing::error!(why, before, "cannot write the log; the collector accepts nothing until it can");
             }
             self.health.commit_failed(self.clock.read().wall, why.clone());
             if self.admission.is_lost() {
@@ -325,7 +325,7 @@ impl<A: Admission> WriterLoop<A> {
                         tracing::error!(
                             why,
                             before,
-                            "a commit failed; nothing of it is acknowledged, and it is tried again"
+                            "a commit failed; none of it is acknowledged, and the collector retries it"
                         );
                     }
                     self.health.commit_failed(self.clock.read().wall, why.clone());
@@ -363,7 +363,8 @@ impl<A: Admission> WriterLoop<A> {
     fn send_answers(&mut self, answers: Vec<Answer>) {
         self.end_older_connections();
         for name in self.admission.take_dropped_names() {
-            let why = "it has delivered nothing, and gave way to a newer name: there are as many of those as are kept";
+            let why = "the name had delivered nothing and was dropped for a newer one: the collector keeps a limited \
+                       number of such names";
             let (name, user, topic, peer) = (Some(name.as_str()), None, None, None);
             self.health.refused.note(&Refused { kind: RefusalKind::NameGaveWay, name, user, topic, peer, why });
         }

@@ -67,7 +67,7 @@ enum Hash {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
     /// The attestation cannot be read, or its signature is wrong.
-    #[error("an attestation at offset {0} that its own key has not signed")]
+    #[error("the attestation at offset {0} is not signed with its own key")]
     Unsigned(Offset),
     /// A foreign key has signed it.
     #[error("attestation {number} is signed with the key {key}, which no key of this log has endorsed")]
@@ -78,7 +78,7 @@ pub enum Contradiction {
         key: String,
     },
     /// It is of a different log, or of a different partition of this one.
-    #[error("attestation {0} is of another log, or of another partition of it")]
+    #[error("attestation {0} is from another log, or another partition of it")]
     OtherLog(u64),
     /// Its term is not in the log.
     #[error("attestation {number} was made in the term {term:016x}, which this log does not have")]
@@ -89,7 +89,7 @@ pub enum Contradiction {
         term: u64,
     },
     /// Attestations are missing before it.
-    #[error("attestation {number} does not follow the one before it: {expected} was to come")]
+    #[error("attestation {number} does not follow its predecessor: {expected} was expected")]
     Number {
         /// Its number.
         number: u64,
@@ -97,10 +97,10 @@ pub enum Contradiction {
         expected: u64,
     },
     /// It does not name its predecessor.
-    #[error("attestation {0} does not name the one before it")]
+    #[error("attestation {0} does not name its predecessor")]
     Previous(u64),
     /// It was made of different entries.
-    #[error("attestation {number} was made of other entries before offset {end} than those in the log")]
+    #[error("attestation {number} binds other entries before offset {end} than those in the log")]
     Hash {
         /// Its number.
         number: u64,
@@ -116,7 +116,9 @@ pub enum Contradiction {
         end: Offset,
     },
     /// The log is shorter than a witness has seen it.
-    #[error("the witness {number} has seen the log up to offset {end}, and it ends at {log_end}: its tail was cut off")]
+    #[error(
+        "witness {number} has seen the log up to offset {end}, but the log ends at {log_end}: its tail was cut off"
+    )]
     Cut {
         /// The witness's number.
         number: u64,
@@ -126,7 +128,7 @@ pub enum Contradiction {
         log_end: Offset,
     },
     /// A witness differs from the log's own attestation of that number.
-    #[error("the witness {0} is another attestation than the log's own of that number: the log was rewritten")]
+    #[error("witness {0} differs from the log's own attestation of that number: the log was rewritten")]
     Witness(u64),
 }
 
@@ -136,7 +138,10 @@ pub struct Witnesses(Vec<Attestation>);
 
 /// A line of a witness file that is no attestation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {0} is no attestation that its own key has signed; each line has {len} hexadecimal digits", len = 2 * ATTESTATION_LEN)]
+#[error(
+    "line {0} is not an attestation signed with its own key; each line has {len} hexadecimal digits",
+    len = 2 * ATTESTATION_LEN
+)]
 pub struct NoAttestation(pub usize);
 
 impl Witnesses {

@@ -107,7 +107,7 @@ pub enum CommitError {
         reason: String,
     },
     /// All of it counts, or nothing: that shows once the log is reopened, and until then the log takes nothing.
-    #[error("{reason}; whether it is durable shows once the log is reopened")]
+    #[error("{reason}; reopening the log shows whether it is durable")]
     Unknown {
         /// The cause, for people.
         reason: String,

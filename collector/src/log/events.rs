@@ -34,9 +34,9 @@ use super::read_log::{ReadLog, ReadLogError};
 use super::records::{Decoder, Records};
 
 /// Reason for a hole between two entries of a log that was opened.
-pub(crate) const LOST: &str = "the log has a hole here, found when it was opened";
+pub(crate) const LOST: &str = "the log has a gap here, found when it was opened";
 /// Reason for a missing end: nothing follows the last entry, although the log continues.
-const LOST_AT_END: &str = "the log ends in a hole";
+const LOST_AT_END: &str = "the log ends with a gap";
 
 /// An entry of the log, not decoded.
 #[derive(Clone, Copy, Debug)]

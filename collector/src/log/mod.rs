@@ -38,8 +38,8 @@ pub use attested::{Bound, Contradiction, NoAttestation, Witnesses};
 pub(crate) use embedded::extract::forged_extract;
 pub(crate) use embedded::extract::{Beside, Extract, ExtractItem, Extracts, Next, Row, RowFacts, SegmentPlace};
 pub use embedded::{
-    Chunk, EmbeddedLog, ForgetError, Forgetter, IndexError, Indexer, LogReader, LogSettings, OpenError, ReadError,
-    SegmentFiles, TimeKind, Trimmer, inspect, log_id,
+    Chunk, Damage, EmbeddedLog, ForgetError, Forgetter, IndexError, Indexer, LogReader, LogSettings, OpenError,
+    ReadError, SegmentFiles, TimeKind, Trimmer, inspect, log_id,
 };
 pub use engine::{CommitError, Engine, EngineError, OpenedLog, Opening, UnifiedLog};
 pub use history::{HeartbeatStep, LastHeard, Rebuild, SegmentHistory, Step, Stretch};
@@ -47,7 +47,7 @@ pub use keys::{KeyOrigin, Trust};
 pub use marks::{Kinds, Marks, NameHash, Wanted};
 pub use proof::{Doubt, Proof};
 pub use read_log::{EachEntry, ReadLog, ReadLogError};
-pub use report::{Damage, LogDamage, LostOffsets, LostSequences, Recovery};
+pub use report::{LogDamage, LostOffsets, LostSequences, Recovery};
 pub use upkeep::{
     EmptyError, Emptying, FinishedSegment, Forgotten, Indexed, Indexing, Trimmed, Trimming, Upkeep, UpkeepError, Usage,
 };

@@ -40,12 +40,12 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoKey => "no key was pinned for its source before it",
-            Self::Signature => "it is not signed with the key of its source",
+            Self::Signature => "it is not signed with its source's key",
             Self::Chain => "it does not continue the chain of the batch before it",
-            Self::Order => "its sequences are there already",
+            Self::Order => "its sequences are in the log already",
             Self::Body => "its records cannot be decoded",
-            Self::Emptied => "its records are gone, and retention was not to remove them",
-            Self::KeyGone => "its source had another key then, and what named it was removed by retention",
+            Self::Emptied => "its records are gone, but retention did not remove them",
+            Self::KeyGone => "its source had another key then, and retention has removed the event that named it",
         })
     }
 }

@@ -1,6 +1,6 @@
 //! An engine's findings about its log: when it is opened, and while it is open.
 
-use afferent_protocol::ids::{Offset, Position, SequenceRange, SourceId};
+use afferent_protocol::ids::{Offset, SequenceRange, SourceId};
 use afferent_protocol::session::Lane;
 
 /// Offsets that the log once had and cannot read any more: `first` up to and not including `end`.
@@ -12,19 +12,6 @@ pub struct LostOffsets {
     pub end: Offset,
 }
 
-/// A damaged range in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file's name.
-    pub file: String,
-    /// Where the range begins.
-    pub from: Position,
-    /// Where it ends, exclusive.
-    pub to: Position,
-    /// The kind of damage, for people.
-    pub what: &'static str,
-}
-
 /// What a start found, and how it repaired it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -34,14 +21,10 @@ pub struct Recovery {
     pub end: Offset,
     /// Number of readable batches in it.
     pub batches: u64,
-    /// Number of segment files.
-    pub segments: u64,
     /// An unfinished write at the end was dropped; none of it had been acked.
     pub torn: bool,
-    /// Offsets that were durable once and are lost. The files that had them are left as they are.
+    /// Offsets that were durable once and are lost, in order. What is left of them stays as it is.
     pub holes: Vec<LostOffsets>,
-    /// All damage, for people; at most as many ranges as are worth reading.
-    pub damage: Vec<Damage>,
 }
 
 /// Sequences of a lane that cannot be read any more.
@@ -64,6 +47,6 @@ pub struct LogDamage {
     pub first: Offset,
     /// The first readable one behind it.
     pub end: Offset,
-    /// The lost sequences, as far as the rest of the segment and its index show them.
+    /// The lost sequences, as far as the engine can tell.
     pub missing: Vec<LostSequences>,
 }

@@ -40,24 +40,24 @@ impl CountedFrom {
     }
 }
 
-/// From where in the log a model counts, for readers: offsets as text, for JSON's numbers end at 2^53.
+/// The start of a model's figures in the log. Offsets are strings, as JSON's numbers end at 2^53.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedFromView {
-    /// The first offset that it has seen.
+    /// The first offset that the model has read.
     pub offset: String,
-    /// From where samples count, where retention had removed older ones.
+    /// The start of the samples, if retention had removed older ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub samples: Option<SamplesFrom>,
-    /// When the entry at that offset was appended; null before it has seen one.
+    /// Time at which the entry at that offset was appended; null before the model has read one.
     pub time: Option<String>,
 }
 
-/// From where in the log samples count.
+/// The start of the samples in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SamplesFrom {
-    /// The first offset behind the last batch whose samples were removed.
+    /// The first offset after the last batch whose samples were removed.
     pub offset: String,
-    /// When that batch was appended.
+    /// Time at which that batch was appended.
     pub time: String,
 }

@@ -196,7 +196,7 @@ mod tests {
         assert!(definition("severity_min = 3").is_err());
         assert!(definition("on_change = [\"88-*\"]\n[no_data_s_of]\n\"88-C/shift/**\" = 28800").is_ok());
         let error = definition("on_change = [\"[\"]").unwrap_err().to_string();
-        assert!(error.contains("the subject pattern \"[\" cannot be read"), "{error}");
+        assert!(error.contains("the subject pattern \"[\" is invalid"), "{error}");
         assert!(matches!(Definition::new("x", 1, "kpis", toml::Table::new()), Err(DefinitionError::Of(_))));
     }
 

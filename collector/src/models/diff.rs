@@ -16,11 +16,11 @@ const KEYS: [&str; 3] = ["id", "offset", "from"];
 /// One figure that differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
-    /// Where, as `88-C/availability`.
+    /// The path of the figure, as `88-C/availability`.
     pub path: String,
-    /// What it is on the left; null where there is nothing.
+    /// Its value on the left; null if there is none.
     pub left: Value,
-    /// What it is on the right; null where there is nothing.
+    /// Its value on the right; null if there is none.
     pub right: Value,
     /// Right minus left, of numbers.
     pub difference: Option<f64>,
@@ -29,9 +29,9 @@ pub struct Change {
 /// All figures that differ.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changes {
-    /// One by one, up to a limit.
+    /// The differences, up to a limit.
     pub changes: Vec<Change>,
-    /// How many more there are.
+    /// Number of further differences.
     pub more: u64,
 }
 

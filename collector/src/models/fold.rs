@@ -42,9 +42,9 @@ impl FoldMember {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.model.apply_all(seen)));
         if let Err(panic) = outcome {
             let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
             let error = format!("stopped by a panic between offsets {} and {}: {said}", first.offset, last.offset);
-            tracing::error!(model = %self.id, %error, "a model has failed; the others and the log go on");
+            tracing::error!(model = %self.id, %error, "a model has failed; the other models and the log continue");
             self.failed = Some(error);
         }
     }
@@ -55,7 +55,7 @@ impl FoldMember {
     pub fn sort(&mut self, is_sorting: bool) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.model.sort(is_sorting)));
         if outcome.is_err() && self.failed.is_none() {
-            self.failed = Some("stopped by a panic when it was made again".to_owned());
+            self.failed = Some("stopped by a panic when it was recomputed".to_owned());
         }
     }
 }

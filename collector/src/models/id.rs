@@ -18,7 +18,8 @@ pub struct ModelId {
 /// The text is not the name of a model's version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no model: write its name (1 to {MODEL_NAME_BYTES_MAX} of a-z, 0-9, - and _) and version (from 1), as kpi@2"
+    "{0:?} is not a model: write its name (1 to {MODEL_NAME_BYTES_MAX} of a-z, 0-9, - and _) and version (from 1), as \
+     kpi@2"
 )]
 pub struct ModelIdError(String);
 

@@ -132,7 +132,7 @@ pub fn words(shortages: &[(ModelId, Shortage)], now: Timestamp) -> Option<String
         format!("no room for all {what} of {kept} in {}", models.join(", "))
     };
     let words: Vec<String> = by_what.into_iter().map(words).collect();
-    let remedy = "every source has a share; look at what these report, and see `not_shown` of GET /v1/models/NAME";
+    let remedy = "each source has a share; check what these sources report, and see `not_shown` of GET /v1/models/NAME";
     (!words.is_empty()).then(|| format!("{}; {remedy}", words.join("; ")))
 }
 

@@ -27,11 +27,12 @@ pub enum QuestionError {
     Span,
     /// The model's figures have no times of their own.
     #[error(
-        "{0} keeps no times to choose from; ask it with as_of, or states, breakdowns, alarms or kpi with `from` and `until`"
+        "{0} cannot be limited to a span; ask for it with as_of, or ask for states, breakdowns, alarms or kpi with \
+         `from` and `until`"
     )]
     Timeless(&'static str),
     /// The cursor was not issued for this question.
-    #[error("`cursor` is none that was given for this question; give it back as it came, or begin without one")]
+    #[error("`cursor` was not returned for this question; send a cursor back unchanged, or start without one")]
     Cursor,
 }
 

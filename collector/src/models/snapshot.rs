@@ -72,13 +72,13 @@ pub enum SnapshotError {
     #[error("it is damaged")]
     Damaged,
     /// The snapshot is of a different model, version, layout or settings.
-    #[error("it is of {0}, or of other settings or another version of this program")]
+    #[error("it is from {0}, or from other settings or another version of this program")]
     Foreign(String),
     /// The snapshot is of a different log.
-    #[error("it was made from another log: the batch at offset {0} is not the one that it has seen")]
+    #[error("it is from another log, which had another batch at offset {0}")]
     OtherLog(Offset),
     /// The log does not have the snapshot's events.
-    #[error("it was made from another state of the log: {0}")]
+    #[error("it is from another state of the log: {0}")]
     OtherState(#[from] PlaceError),
 }
 

@@ -70,7 +70,7 @@ impl States {
 fn machine_view(track: &Track<Timeline>, walked: Timeline, at: Timestamp) -> Map<String, Value> {
     let (intervals, forgotten) = walked.intervals(at, track.heard());
     let (condition, since, reason) = match intervals.last() {
-        None => (Condition::NoData, track.last_event(), "it has not told its state"),
+        None => (Condition::NoData, track.last_event(), "the machine has not reported its state"),
         Some(last) => {
             // A different reason is not a different state.
             let same = intervals.iter().rev().take_while(|interval| interval.condition.name() == last.condition.name());
@@ -209,7 +209,7 @@ mod tests {
         Log::of(&log).fold(&mut model);
         let machines = Model::view(&model, at(5000))["machines"].clone();
         assert_eq!((&machines["88-C"]["state"], &machines["77-A"]["state"]), (&json!("executing"), &json!("no_data")));
-        assert!(Pattern::try_from("[".to_owned()).unwrap_err().contains("cannot be read"));
+        assert!(Pattern::try_from("[".to_owned()).unwrap_err().contains("is invalid"));
     }
 
     #[test]

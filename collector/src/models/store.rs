@@ -28,7 +28,7 @@ pub struct SnapshotFiles {
 
 /// A snapshot cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} failed: {error}; the state is kept in memory, and made again from the log when it is lost")]
+#[error("{what} failed: {error}; the state is kept in memory, and recomputed from the log after a restart")]
 pub struct SaveError {
     what: String,
     error: io::Error,
@@ -76,7 +76,8 @@ impl SnapshotFiles {
             let snapshot = read(&path).map_err(|error| error.to_string()).and_then(|bytes| {
                 let snapshot = Snapshot::decode(&bytes, definition).map_err(|error| error.to_string())?;
                 snapshot.check_log(log).map_err(|error| error.to_string())?;
-                Ok(snapshot)
+                let is_named = snapshot.place.offset == offset;
+                is_named.then_some(snapshot).ok_or_else(|| "its name is that of a different offset".to_owned())
             });
             snapshot.inspect_err(|error| self.set_aside(&definition.id, offset, error)).ok()
         })
@@ -88,10 +89,10 @@ impl SnapshotFiles {
         let aside = self.of(id).join(ASIDE);
         tracing::warn!(
             model = %id, file = %path.display(), why,
-            "a snapshot cannot be used; it is kept as {ASIDE}, and the state is made again from the log"
+            "a snapshot cannot be used; it is kept as {ASIDE}, and the state is recomputed from the log"
         );
         if let Err(error) = std::fs::rename(&path, &aside) {
-            tracing::warn!(model = %id, %error, "it cannot be moved either");
+            tracing::warn!(model = %id, %error, "the snapshot cannot be moved either");
         }
     }
 
@@ -212,6 +213,17 @@ mod tests {
         std::fs::write(&path, b"not what was written").unwrap();
         assert_eq!(store.nearest(&definition, Offset::new(5000), &log), Some(snapshot(10)));
         assert!(!path.exists() && store.of(&definition.id).join(ASIDE).exists());
+    }
+
+    #[test]
+    fn a_snapshot_under_the_name_of_a_different_offset_is_set_aside() {
+        let (_directory, store, definition) = store();
+        let log = MemoryLog::default();
+        store.save(&definition, &snapshot(1000)).unwrap();
+        let [from, to] = [1000, 10].map(|offset| store.of(&definition.id).join(file_name(Offset::new(offset))));
+        std::fs::rename(from, &to).unwrap();
+        assert_eq!(store.nearest(&definition, Offset::new(500), &log), None, "it has seen what comes later");
+        assert!(!to.exists() && store.of(&definition.id).join(ASIDE).exists());
     }
 
     #[test]

@@ -32,9 +32,9 @@ impl Amended {
         let wrong = |why: String| refused("data", why);
         let data = data.ok_or(EventRefusal::Missing("data"))?;
         let data: Members = serde_json::from_str(data.get())
-            .map_err(|error| wrong(format!("is no amendment ({error}); write {EXAMPLE}")))?;
+            .map_err(|error| wrong(format!("is not an amendment ({error}); write {EXAMPLE}")))?;
         if data.by.trim().is_empty() {
-            return Err(wrong("has no name in `by`: say who amends the log".to_owned()));
+            return Err(wrong("has no name in `by`: give the name of the person who amends the log".to_owned()));
         }
         let said = match data.action {
             Action::Label => Some(("reason", &data.reason)),
@@ -42,12 +42,12 @@ impl Amended {
             Action::Acknowledge | Action::Shelve | Action::Unshelve => None,
         };
         if let Some((name, _)) = said.filter(|(_, text)| text.trim().is_empty()) {
-            return Err(wrong(format!("has no words in `{name}`, which is what this action adds")));
+            return Err(wrong(format!("has an empty `{name}`, which this action needs")));
         }
         if data.until().is_err() {
-            return Err(wrong("has an `until` that is no RFC 3339 time of the years 1970 to 9999".to_owned()));
+            return Err(wrong("has an `until` that is not an RFC 3339 time of the years 1970 to 9999".to_owned()));
         }
-        let no_offset = || wrong("has an `of` that is no offset: name the event by its `offset`".to_owned());
+        let no_offset = || wrong("has an `of` that is not an offset: give the event's `offset`".to_owned());
         let of = data.of().ok_or_else(no_offset)?;
         Ok(Self { of, action: data.action })
     }
@@ -79,13 +79,13 @@ mod tests {
         for (data, why) in [
             (r#"{"of":"42","action":"acknowledge"}"#, "has no name in `by`"),
             (r#"{"of":"42","action":"acknowledge","by":" \u00a0"}"#, "has no name in `by`"),
-            (r#"{"of":"42","action":"burn","by":"Ada"}"#, "is no amendment"),
-            (r#"{"action":"note","note":"n","by":"Ada"}"#, "is no amendment"),
-            (r#"{"of":"a","action":"unshelve","by":"Ada"}"#, "no offset"),
-            (r#"{"of":"42","action":"label","by":"Ada"}"#, "no words in `reason`"),
-            (r#"{"of":"42","action":"note","reason":"r","by":"Ada"}"#, "no words in `note`"),
+            (r#"{"of":"42","action":"burn","by":"Ada"}"#, "is not an amendment"),
+            (r#"{"action":"note","note":"n","by":"Ada"}"#, "is not an amendment"),
+            (r#"{"of":"a","action":"unshelve","by":"Ada"}"#, "not an offset"),
+            (r#"{"of":"42","action":"label","by":"Ada"}"#, "has an empty `reason`"),
+            (r#"{"of":"42","action":"note","reason":"r","by":"Ada"}"#, "has an empty `note`"),
             (r#"{"of":"42","action":"shelve","by":"Ada","until":"noon"}"#, "`until`"),
-            ("[]", "is no amendment"),
+            ("[]", "is not an amendment"),
         ] {
             let refusal = read(data).unwrap_err().to_string();
             assert!(refusal.contains(why), "{data}: {refusal}");

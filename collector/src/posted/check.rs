@@ -24,22 +24,24 @@ pub fn check(given: PostedJson<'_>, is_taken: impl Fn(&str) -> bool) -> Result<N
     match event.remove("specversion") {
         Some(Value::String(version)) if version == "1.0" => {}
         None => return Err(EventRefusal::Missing("specversion")),
-        Some(_) => return Err(refused("specversion", "is not \"1.0\", the version that is taken here")),
+        Some(_) => return Err(refused("specversion", "is not \"1.0\", the only supported version")),
     }
     let kind = text(&mut event, "type")?.ok_or(EventRefusal::Missing("type"))?;
     if kind.starts_with("afferent.") && kind != AMENDMENT {
-        return Err(refused("type", format!("is the log's own; give one of yours, or {AMENDMENT}")));
+        return Err(refused("type", format!("is reserved for the log; use a type of your own, or {AMENDMENT}")));
     }
     let subject = text(&mut event, "subject")?.ok_or(EventRefusal::Missing("subject"))?;
     Subject::new(&subject).map_err(|error| refused("subject", error.to_string()))?;
     let time = text(&mut event, "time")?.map(|text| time(&text)).transpose()?;
     let source = text(&mut event, "source")?.ok_or(EventRefusal::Missing("source"))?;
     if is_taken(&source) {
-        return Err(refused("source", "is the name of an agent, or looks like one: its events come from it alone"));
+        return Err(refused(
+            "source",
+            "is the name of an agent, or looks like one: only the agent itself may send its events",
+        ));
     }
     if is_masked(&source) {
-        let why =
-            "is a word with other letters than ASCII's, which can look like the name of an agent; write it as /WORD";
+        let why = "has letters other than ASCII's and could be taken for an agent's name; write it as /WORD";
         return Err(refused("source", why));
     }
     let id = text(&mut event, "id")?.ok_or(EventRefusal::Missing("id"))?;
@@ -56,7 +58,7 @@ fn document(
 ) -> Result<String, EventRefusal> {
     let base64 = event.remove("data_base64");
     if data.is_some() && base64.is_some() {
-        return Err(refused("data_base64", "stands beside `data`; give one of them"));
+        return Err(refused("data_base64", "and `data` exclude each other; give one of them"));
     }
     if base64.as_ref().is_some_and(|data| !data.is_string()) {
         return Err(refused("data_base64", "is not a text"));
@@ -92,7 +94,7 @@ fn document(
     }
     match serde_json::from_str::<Value>(&json) {
         Ok(_) => Ok(json),
-        Err(error) => Err(refused("data", format!("is nothing that readers of JSON can read: {error}"))),
+        Err(error) => Err(refused("data", format!("is not valid JSON: {error}"))),
     }
 }
 
@@ -100,10 +102,10 @@ fn document(
 fn attribute(name: &str, value: &Value) -> Result<(), EventRefusal> {
     let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !is_name {
-        return Err(refused(name, "is no name of an attribute (lower-case letters and digits)"));
+        return Err(refused(name, "is not a valid attribute name (lower-case letters and digits)"));
     }
     if OF_THE_LOG.contains(&name) {
-        return Err(refused(name, "is given by this log; leave it out"));
+        return Err(refused(name, "is set by the log; leave it out"));
     }
     match value {
         Value::Null | Value::Bool(_) if name != "severitynumber" => Ok(()),
@@ -113,7 +115,7 @@ fn attribute(name: &str, value: &Value) -> Result<(), EventRefusal> {
         }
         Value::Number(number) if number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()) => Ok(()),
         Value::String(text) if name != "severitynumber" => plain(name, text),
-        _ => Err(refused(name, "is not a text, a whole number of 32 bits, or a truth value")),
+        _ => Err(refused(name, "is not a text, a 32-bit whole number, or true or false")),
     }
 }
 
@@ -128,7 +130,7 @@ fn text(event: &mut Map<String, Value>, name: &'static str) -> Result<Option<Str
 
 fn plain(name: &str, text: &str) -> Result<(), EventRefusal> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(refused(name, format!("has {} bytes, and at most {TEXT_BYTES_MAX} are taken", text.len())));
+        return Err(refused(name, format!("has {} bytes; the limit is {TEXT_BYTES_MAX}", text.len())));
     }
     if text.chars().any(char::is_control) {
         return Err(refused(name, "has a control character"));
@@ -138,7 +140,7 @@ fn plain(name: &str, text: &str) -> Result<(), EventRefusal> {
 
 fn time(text: &str) -> Result<Timestamp, EventRefusal> {
     afferent_host::time::parse(text, None)
-        .ok_or_else(|| refused("time", "is no RFC 3339 time of the years 1970 to 9999"))
+        .ok_or_else(|| refused("time", "is not an RFC 3339 time of the years 1970 to 9999"))
 }
 
 #[cfg(test)]
@@ -178,7 +180,7 @@ mod tests {
         assert!(with_data("{\n\t\"a\":1\r\n}").unwrap().json.ends_with(r#""data":{  "a":1  }}"#));
         for data in ["1e999".to_owned(), r#""\ud800""#.to_owned(), "[".repeat(200) + &"]".repeat(200)] {
             let refusal = with_data(&data).unwrap_err().to_string();
-            assert!(refusal.starts_with("`data` is nothing that readers of JSON can read"), "{refusal}");
+            assert!(refusal.starts_with("`data` is not valid JSON"), "{refusal}");
         }
     }
 
@@ -207,7 +209,7 @@ mod tests {
             r#"{"specversion":"1.0","id":"1","source":"/w","type":"afferent.amendment.v1","subject":"a","data":"#;
         assert!(taken(&format!(r#"{amendment}{{"of":"1","action":"note","note":"n","by":"Ada"}}}}"#)).is_ok());
         let nobody = taken(&format!(r#"{amendment}{{"of":"1","action":"note","note":"n"}}}}"#)).unwrap_err();
-        assert!(nobody.to_string().contains("say who amends the log"), "{nobody}");
+        assert!(nobody.to_string().contains("give the name of the person who amends the log"), "{nobody}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum EventRefusal {
         why: String,
     },
     /// It is too large.
-    #[error("it has {bytes} bytes, and at most {MESSAGE_BYTES_MAX} are taken")]
+    #[error("it has {bytes} bytes; the limit is {MESSAGE_BYTES_MAX}")]
     TooLarge {
         /// Its size.
         bytes: usize,

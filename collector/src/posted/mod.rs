@@ -88,7 +88,7 @@ pub struct PostedAt {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PostRefusal {
     /// The index of ids is being built.
-    #[error("the index of posted events is being made, and has come to {percent} %")]
+    #[error("the index of posted events is being built: {percent} % are done")]
     NotReady {
         /// How much of it is done.
         percent: u8,
@@ -112,7 +112,7 @@ pub struct NoPostedIds;
 
 impl PostedIds for NoPostedIds {
     fn find(&mut self, _: EventKey) -> Result<Option<Offset>, PostRefusal> {
-        Err(PostRefusal::Broken("this collector keeps none".to_owned()))
+        Err(PostRefusal::Broken("this collector has none".to_owned()))
     }
 
     fn keep(&mut self, _: &[(EventKey, Offset)], _: Offset) {}

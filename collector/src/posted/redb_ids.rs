@@ -143,7 +143,7 @@ impl File {
             self.follow(&database, end).map_err(CatchUpError::from)
         });
         if let Err(error) = written {
-            tracing::error!(%error, path = %self.path.display(), "posted events are not taken any more");
+            tracing::error!(%error, path = %self.path.display(), "the collector no longer accepts posted events");
             *lock(&self.state) = State::Broken(error.to_string());
         }
     }
@@ -222,12 +222,12 @@ impl PostedIds for RedbIds {
         let wrong = match find(&database, key) {
             Ok(None) => return Ok(None),
             Ok(Some(offset)) if self.is_there(key, offset) => return Ok(Some(offset)),
-            Ok(Some(offset)) => format!("it names offset {offset}, and the log has something else there"),
+            Ok(Some(offset)) => format!("it points to offset {offset}, where the log has another event"),
             Err(error) => error.to_string(),
         };
         let _ = std::fs::remove_file(&self.path);
-        let why = format!("{wrong}; it was removed, and the next start recreates it");
-        tracing::error!(why, path = %self.path.display(), "posted events are not taken any more");
+        let why = format!("{wrong}; it was removed, and the next start rebuilds it");
+        tracing::error!(why, path = %self.path.display(), "the collector no longer accepts posted events");
         *lock(&self.state) = State::Broken(why.clone());
         Err(PostRefusal::Broken(why))
     }
@@ -312,7 +312,8 @@ fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), r
             _ => {}
         }
     }
-    tracing::warn!(path = %path.display(), "the index of posted events is of another state of the log; it is rebuilt");
+    let shown = path.display();
+    tracing::warn!(path = %shown, "the index of posted events is from another state of the log; rebuilding it");
     let _ = std::fs::remove_file(path);
     begun(create()?)
 }

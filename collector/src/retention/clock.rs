@@ -44,8 +44,8 @@ impl AgeClock {
         // Of an even number the earlier of the middle two: it can delay and not hasten.
         let median = agents.len().checked_sub(1).map(|last| agents[last / 2]);
         let Some(others) = attested.max(median) else {
-            let warning = "no attestation and no agent with a synchronised clock says what time it is; nothing is removed \
-                           by its age until one does";
+            let warning = "no attestation and no agent with a synchronised clock confirms the time; retention removes \
+                           nothing by age until one does";
             return Judged { now: Timestamp::default(), warning: Some(warning.to_owned()) };
         };
         let ahead_us = clock.wall.micros().saturating_sub(others.micros());
@@ -53,8 +53,8 @@ impl AgeClock {
             let hours = ahead_us.unsigned_abs() / 3_600_000_000;
             let side = if ahead_us > 0 { "ahead of" } else { "behind" };
             format!(
-                "the collector's clock is {hours} hours {side} what attestations and agents say; retention counts ages from \
-                 the earlier of both; set the collector's clock"
+                "the collector's clock is {hours} hours {side} the time of attestations and agents; retention computes \
+                 ages from the earlier of both; correct the collector's clock"
             )
         });
         Judged { now: clock.wall.min(others), warning }

@@ -54,11 +54,11 @@ impl fmt::Display for Disagrees {
         match self {
             Self::Hash { number, end } => write!(
                 f,
-                "what the log has before offset {end} is not what its attestation {number} says: somebody has changed it, or \
-                 its ingest times; run `afferent-collector log verify`, and keep a copy of the log"
+                "the log before offset {end} does not match its attestation {number}: somebody has changed it, or its \
+                 ingest times; run `afferent-collector log verify`, and keep a copy of the log"
             ),
-            Self::Missing { until } => write!(f, "the log is attested up to offset {until} only"),
-            Self::Unreadable(error) => write!(f, "the log cannot be read to check it: {error}"),
+            Self::Missing { until } => write!(f, "the log is attested only up to offset {until}"),
+            Self::Unreadable(error) => write!(f, "the log cannot be read for the check: {error}"),
         }
     }
 }

@@ -113,7 +113,7 @@ impl RetentionLoop {
     fn apply_rules(&mut self, runtime: &Handle, stopping: &Stop) {
         let usage = match self.settings.trimming.usage() {
             Ok(usage) => usage,
-            Err(error) => return tracing::error!(%error, "retention cannot look at the log; it looks again later"),
+            Err(error) => return tracing::error!(%error, "retention cannot read the log; it retries later"),
         };
         let now = self.now();
         if let Some(Cut { until, rule }) = self.cut(&usage, now)
@@ -192,7 +192,7 @@ impl RetentionLoop {
             // The collector is stopping.
             None => false,
             Some(Ok(())) => {
-                tracing::info!(until = until.get(), rule, "retention removes what is before this offset");
+                tracing::info!(until = until.get(), rule, "retention removes everything before this offset");
                 true
             }
             Some(Err(not_attested)) => {
@@ -215,13 +215,13 @@ impl RetentionLoop {
                     tracing::warn!(%error, "samples stay")
                 }
                 Err(error) => {
-                    tracing::error!(%error, "samples cannot be removed");
+                    tracing::error!(%error, "cannot remove samples");
                     break;
                 }
             }
         }
         if segments > 0 {
-            tracing::info!(segments, events, until = until.get(), "samples were removed from segments that stay");
+            tracing::info!(segments, events, until = until.get(), "removed samples from segments that are kept");
         }
     }
 
@@ -232,10 +232,10 @@ impl RetentionLoop {
                 self.settings.health.counters.bytes_trimmed.add(trimmed.bytes);
                 if trimmed.segments > 0 {
                     let (segments, bytes) = (trimmed.segments, trimmed.bytes);
-                    tracing::info!(segments, bytes, until = until.get(), "segments were removed");
+                    tracing::info!(segments, bytes, until = until.get(), "removed segments");
                 }
             }
-            Err(error) => tracing::error!(%error, "segments cannot be removed; it is tried again later"),
+            Err(error) => tracing::error!(%error, "cannot remove segments; retention retries later"),
         }
     }
 }

@@ -18,7 +18,7 @@ pub struct Age {
 
 /// A text that is no age.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no age; write it in days, hours, minutes or seconds, as 365d, 12h, 90m")]
+#[error("{0:?} is not an age; write it in days, hours, minutes or seconds, as 365d, 12h, 90m")]
 pub struct AgeError(String);
 
 impl FromStr for Age {

@@ -48,7 +48,7 @@ pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), S
     match broker_settings(config).map_err(|error| error.to_string())? {
         Some(settings) => crate::broker::probe(&settings, say).await,
         None => {
-            say("agents connect here: there is no broker to try");
+            say("agents connect to this collector: there is no broker to test");
             Ok(())
         }
     }
@@ -69,7 +69,7 @@ fn listen(address: SocketAddr) -> io::Result<()> {
 
 /// Whether the file for attestations can be appended to; a missing file is not created.
 fn attest_file(file: &Path) -> Result<(), DataDirectoryError> {
-    let failed = |error| DataDirectoryError::Io { what: format!("opening attest.file {}", file.display()), error };
+    let failed = |error| DataDirectoryError::Io { what: format!("cannot open attest.file {}", file.display()), error };
     match std::fs::OpenOptions::new().append(true).open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -111,7 +111,7 @@ impl OpenedPartition<ChosenLog> {
             let core = Core::new(log, sources, own, &recovery, &clock.read());
             Ok(OpenedPartition { core, reader, upkeep })
         });
-        opening.await.map_err(system("the opening of the log"))?
+        opening.await.map_err(system("a task for opening the log"))?
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum ReloadTarget {
 
 /// Handles SIGHUP from now on: one that comes while the collector is still starting must not kill it.
 pub(super) fn hangups() -> Result<Signal, RunError> {
-    signal(SignalKind::hangup()).map_err(system("to hear SIGHUP"))
+    signal(SignalKind::hangup()).map_err(system("a handler for SIGHUP"))
 }
 
 /// Reloads the configuration at every SIGHUP, for as long as signals can be received.
@@ -42,7 +42,7 @@ pub(super) async fn on_hangup(
             // All other settings keep the running values: the next SIGHUP is compared with them.
             Ok(fresh) => running.mqtt.user = fresh.mqtt.user,
             Err(error) => {
-                tracing::error!("SIGHUP: {error}; all users, passwords and certificates of before stay in use")
+                tracing::error!("SIGHUP: {error}; the previous users, passwords and certificates stay in use")
             }
         }
     }
@@ -54,18 +54,18 @@ fn take(door: &ReloadTarget, running: &Config, fresh: &Config) -> Result<(), Run
             let settings = fresh.endpoint()?;
             let ended = gate.replace(&settings)?;
             let users = fresh.mqtt.user.len();
-            tracing::info!(users, tls = settings.tls.is_some(), ended, "SIGHUP: users and certificates are in use");
+            tracing::info!(users, tls = settings.tls.is_some(), ended, "SIGHUP: reloaded users and certificates");
         }
         (ReloadTarget::Broker(door), Some(settings)) => {
             door.replace(&settings)?;
-            tracing::info!("SIGHUP: login and certificates for the broker are in use");
+            tracing::info!("SIGHUP: reloaded login and certificates for the broker");
         }
         // Listed below with all other changes.
         (ReloadTarget::Endpoint(_), Some(_)) | (ReloadTarget::Broker(_), None) => {}
     }
     let changed = changed(running, fresh);
     if !changed.is_empty() {
-        tracing::warn!(changed = changed.join(", "), "SIGHUP: these take effect at the next start only");
+        tracing::warn!(changed = changed.join(", "), "SIGHUP: these changes take effect at the next start");
     }
     Ok(())
 }

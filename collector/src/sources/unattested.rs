@@ -110,7 +110,7 @@ impl Unattested {
             ControlFlow::Continue(())
         });
         if let Err(error) = read {
-            tracing::error!(%error, "what the log holds behind its newest attestation cannot be read");
+            tracing::error!(%error, "cannot read what the log holds after its newest attestation");
         }
     }
 }

@@ -37,8 +37,8 @@ pub(super) const UNREADABLE_SEVERITY: u8 = 17;
 pub enum FilterError {
     /// The subject pattern cannot be read.
     #[error(
-        "the subject pattern {pattern:?} cannot be read ({reason}); `*` stands for one level, `**` for several, \
-         `[…]` and `{{…,…}}` for alternatives"
+        "the subject pattern {pattern:?} is invalid ({reason}); `*` matches one level, `**` any number, `[…]` and \
+         `{{…,…}}` alternatives"
     )]
     Pattern {
         /// The pattern.
@@ -48,13 +48,13 @@ pub enum FilterError {
     },
     /// The severity cannot be read.
     #[error(
-        "the severity {0:?} cannot be read; there are debug, info, warning, error and fatal, and `warning..` for that and \
-         more, `..info` for that and less"
+        "the severity {0:?} is invalid; use debug, info, warning, error or fatal, `warning..` for warning and above, \
+         `..info` for info and below"
     )]
     Severity(String),
     /// No event has ever had this type, and none will.
     #[error(
-        "there is no type {given:?}{}; there are {}; a type of your own is written in full, as com.example.wear.v1",
+        "there is no type {given:?}{}; the types are {}; write a type of your own in full, as com.example.wear.v1",
         near.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)")),
         kinds::short_names().join(", "),
     )]
@@ -65,7 +65,7 @@ pub enum FilterError {
         near: Option<&'static str>,
     },
     /// More than a filter may contain.
-    #[error("{what} has {given}, and at most {taken} are taken")]
+    #[error("{what} has {given}; the limit is {taken}")]
     TooMuch {
         /// The name of the parts.
         what: &'static str,

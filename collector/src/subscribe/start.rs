@@ -27,8 +27,8 @@ pub enum Start {
 /// The text is not a start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is neither an offset (as 1042), nor a place (OFFSET@TERM.LOG), nor a time (RFC 3339, as 2021-09-13T23:54:31Z), \
-     nor `first` or `end`"
+    "{0:?} is neither an offset (as 1042), a place (OFFSET@TERM.LOG), a time (RFC 3339, as 2021-09-13T23:54:31Z), \
+     `first` nor `end`"
 )]
 pub struct StartTextError(String);
 
@@ -59,7 +59,7 @@ impl FromStr for Start {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Retention has removed the offset.
-    #[error("offset {from} is not kept any more; the log goes from {} up to {}", kept.start, kept.end)]
+    #[error("offset {from} is no longer kept; the log goes from {} up to {}", kept.start, kept.end)]
     Gone {
         /// The requested offset.
         from: Offset,
@@ -67,7 +67,7 @@ pub enum StartError {
         kept: Range<Offset>,
     },
     /// The offset is not written yet.
-    #[error("offset {from} lies beyond the end; the log goes from {} up to {}", kept.start, kept.end)]
+    #[error("offset {from} is beyond the end; the log goes from {} up to {}", kept.start, kept.end)]
     Beyond {
         /// The requested offset.
         from: Offset,
@@ -75,7 +75,11 @@ pub enum StartError {
         kept: Range<Offset>,
     },
     /// The place is of a different log, or of a different state of this one.
-    #[error("offset {from} of that place is not what it was: {error}; the log goes from {} up to {}", kept.start, kept.end)]
+    #[error(
+        "the place of offset {from} no longer exists: {error}; the log goes from {} up to {}",
+        kept.start,
+        kept.end
+    )]
     Lost {
         /// The requested offset.
         from: Offset,

@@ -46,11 +46,11 @@ impl Trouble {
     fn text(&self, part: Part, now: Instant) -> String {
         let (name, why) = (part.name(), &self.why);
         let then = match self.again {
-            None => "the collector ends".to_owned(),
-            Some(again) if again > now => format!("it is started again in {} s", (again - now).as_secs() + 1),
-            Some(again) => format!("it was started again {} s ago", (now - again).as_secs()),
+            None => "the collector stops".to_owned(),
+            Some(again) if again > now => format!("it restarts in {} s", (again - now).as_secs() + 1),
+            Some(again) => format!("it was restarted {} s ago", (now - again).as_secs()),
         };
-        format!("the part `{name}` has ended: {why}; {then}")
+        format!("the part `{name}` has failed: {why}; {then}")
     }
 }
 

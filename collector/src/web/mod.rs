@@ -31,8 +31,8 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
 fn answer(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let Some(asset) = asset(path) else {
         let path: String = path.chars().take(64).collect();
-        let detail = format!("the page has no part {path:?}");
-        return Err(Problem::new(StatusCode::NOT_FOUND, detail, "load the page anew: / is where it begins"));
+        let detail = format!("the page has no file {path:?}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail, "reload the page at /"));
     };
     let asked = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let has_it = asked.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.tag));

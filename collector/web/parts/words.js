@@ -58,7 +58,7 @@ export const VERDICTS = {
  * @type {Record<string, string>}
  */
 export const CAUSES = {
-  missing: 'something is missing, and nobody said why',
+  missing: 'something is missing and was not declared lost',
   declared_loss: 'the source has declared losses',
   removed: 'retention has removed samples',
   open: 'something is open',

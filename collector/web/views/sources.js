@@ -131,7 +131,7 @@ const LOSSES_SHOWN_MAX = 500;
 function Losses({ agents }) {
   const rows = agents.flatMap((agent) => agent.lanes.flatMap((lane) => /** @type {LossCells[]} */ ([
     ...lane.losses.map((loss) => ['declared', loss, plain(loss.reason, 40), html`<${Time} of=${loss.declared} />`]),
-    ...lane.gaps.map((gap) => ['missing', gap, 'nobody said why', '–']),
+    ...lane.gaps.map((gap) => ['missing', gap, 'not declared', '–']),
   ]).map(([kind, range, why, when]) => {
     const key = `${agent.name} ${lane.stream} ${lane.epoch} ${kind} ${range.first}`;
     const sequences = `${count(range.first)} up to ${count(range.end)}`;

@@ -151,7 +151,8 @@ impl Model {
         self.disk.stop_never();
         let (log, recovery, found) = try_open(&self.disk).expect("what chance leaves opens");
         // Writes that did not finish are named, and nothing else: of a header, and of the log's end.
-        let of_entries = recovery.damage.iter().filter(|damage| damage.to.get() > SEGMENT_HEADER_LEN as u64).count();
+        let of_entries = log.damage_at_opening().iter();
+        let of_entries = of_entries.filter(|damage| damage.to.get() > SEGMENT_HEADER_LEN as u64).count();
         assert!(of_entries <= usize::from(recovery.torn), "a power cut is no damage: {recovery:?}");
         assert!(recovery.holes.is_empty(), "nothing that was committed is missing: {recovery:?}");
         assert!(found.starts_with(&self.committed), "{:?} was committed, and {found:?} is there", self.committed);

@@ -76,7 +76,7 @@ impl Case<'_> {
         let name = self.names[agent];
         for (lane, sequence, content) in events_in_ring(&ring.files) {
             let accepted = self.ledger.pushed(content).is_some();
-            let declared = || self.losses(name, lane).any(|loss| covers(loss, sequence));
+            let declared = || self.is_lost(name, lane, sequence);
             // While its disk could not be read, or where it is damaged, the agent had nothing to show; nor of what it had
             // let go of, or of a lane that it knows no more.
             let let_go = || ring.oldest.get(&lane).is_none_or(|oldest| sequence < *oldest);
@@ -103,6 +103,12 @@ impl Case<'_> {
         self.view.losses.iter().filter(move |(_, from, loss)| *from == source && of_lane(loss)).map(|(_, _, loss)| loss)
     }
 
+    /// Whether its source declares this lost, there or where the lane was sealed again.
+    fn is_lost(&self, source: SourceId, lane: Lane, sequence: u64) -> bool {
+        let places = self.view.places(source, lane, sequence);
+        places.into_iter().any(|(lane, sequence)| self.view.loss_at(source, lane, sequence).is_some())
+    }
+
     /// Whether the collector says that this is missing.
     fn is_gap(&self, source: SourceId, lane: Lane, sequence: u64) -> bool {
         let mut gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
@@ -114,19 +120,26 @@ impl Case<'_> {
     fn order(&self, source: SourceId, lane: Lane, batches: &[&SeenBatch]) -> Result<(), String> {
         let place = |sequence: u64| format!("{source} {}-{}-{sequence}", lane.stream, lane.epoch);
         let agent = self.names.iter().position(|name| *name == source);
-        let may_fill = agent.is_some_and(|agent| self.may_be_elsewhere(agent) || self.excuses[agent].unread);
+        let excused = agent.is_some_and(|agent| self.may_be_elsewhere(agent) || self.excuses[agent].unread);
+        let is_named = |sequence| self.is_named(source, lane, sequence);
         let mut end = 0;
         let mut chain = Some([0; 32]);
         let mut holes = Vec::new();
         for batch in batches {
             if batch.first < end {
+                // A batch that was under way while its agent let go of it may come after all.
+                let may_fill = excused || (batch.first..batch.end).all(is_named);
                 if !may_fill || !fill(&mut holes, batch) {
                     return Err(format!("{} is in the log twice, or after its successor", place(batch.first)));
                 }
                 continue;
             }
             if batch.first > end {
-                self.hole(source, lane, end, batch)?;
+                // What fills a hole before the collector has named it is never named.
+                let fills = |sequence: u64| batches.iter().any(|batch| (batch.first..batch.end).contains(&sequence));
+                if !(end..batch.first).all(|sequence| is_named(sequence) || excused && fills(sequence)) {
+                    return Err(format!("{} is missing before {}, undeclared", place(end), batch.first));
+                }
                 holes.push((end, batch.first, chain));
                 let last = self.losses(source, lane).find(|loss| loss.end.get() == batch.first);
                 chain = last.map(|loss| loss.chain).filter(|chain| *chain != [0; 32]);
@@ -140,15 +153,9 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// Every sequence in a hole before `batch` is named by a loss of its source, or by a gap of the collector.
-    fn hole(&self, source: SourceId, lane: Lane, end: u64, batch: &SeenBatch) -> Result<(), String> {
-        let is_named = |sequence: u64| {
-            self.losses(source, lane).any(|loss| covers(loss, sequence)) || self.is_gap(source, lane, sequence)
-        };
-        if (end..batch.first).all(is_named) {
-            return Ok(());
-        }
-        Err(format!("{source} {}-{} goes from {end} on to {} undeclared", lane.stream, lane.epoch, batch.first))
+    /// Whether a loss of the source, or a gap of the collector, names this sequence.
+    fn is_named(&self, source: SourceId, lane: Lane, sequence: u64) -> bool {
+        self.losses(source, lane).any(|loss| covers(loss, sequence)) || self.is_gap(source, lane, sequence)
     }
 
     /// All that the log holds was pushed, to the agent that it is from, once, and in each lane in the order of pushing.

@@ -22,7 +22,7 @@ fn what_is_emitted_again_stands_in_the_log_once_for_ever() {
     assert!(told.iter().eq(log[1..].iter().map(|(_, offset)| offset)), "the offsets are those of the log");
 
     let again = emit(&rig, "", &input);
-    assert!(again.lines().eq(offsets.lines().map(|offset| format!("{offset}  (it was there)"))), "{again}");
+    assert!(again.lines().eq(offsets.lines().map(|offset| format!("{offset}  (already in the log)"))), "{again}");
     collector.kill();
     let _collector = rig.start_collector();
     post(&rig, 0..1);
@@ -53,9 +53,9 @@ fn a_line_that_is_wrong_is_named_and_all_before_its_request_is_in_the_log() {
     let mut told = 1;
     for (number, wrong, named) in [
         (640, "{}", "`specversion` is missing"),
-        (641, "EVENT,", "cannot be read as JSON"),
+        (641, "EVENT,", "is not JSON"),
         (642, "[EVENT]", "not a JSON object"),
-        (3, "{\"number\":", "cannot be read as JSON"),
+        (3, "{\"number\":", "is not JSON"),
     ] {
         let input: String = with(number, wrong);
         let said = run_in_pipe(&mut asking(&rig, "emit --stdin"), input.as_bytes());
@@ -90,7 +90,7 @@ fn an_event_from_the_command_line_is_one_that_the_api_gives_back() {
     assert_eq!((&event["data"], &event["severitynumber"]), (&json!({"left_h": 120}), &json!(13)));
     assert!(event["time"].as_str().is_some_and(|time| time.starts_with("2021-09-13T23:54:31")), "{event}");
     for (words, told) in [
-        ("emit --type a.v1 --subject 88-C --data text", "--data is no JSON"),
+        ("emit --type a.v1 --subject 88-C --data text", "--data is not JSON"),
         ("emit --type afferent.breakdown.v1 --subject 88-C", "`type`"),
         ("emit --type a.v1", "--subject"),
         ("emit --stdin --subject 88-C", "cannot be used with"),

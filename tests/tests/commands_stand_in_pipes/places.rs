@@ -65,7 +65,7 @@ fn a_name_that_is_none_or_has_another_filter_is_refused_with_what_to_do() {
     assert!(said(&rig, "lag").contains("there are no subscriptions"));
     said(&rig, &format!("sub --name count --from first --type {KIND} --limit 1"));
     for (words, told) in [
-        ("sub --name count --type state", "delete it first, or take another name"),
+        ("sub --name count --type state", "delete it first, or choose another name"),
         ("sub --name a/b", "use letters, digits"),
         ("sub --member one", "--name"),
         ("sub --from yesterday", "RFC 3339"),

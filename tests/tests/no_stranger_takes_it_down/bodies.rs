@@ -32,7 +32,7 @@ fn posts_whose_body_never_comes_shut_nobody_out_and_end() {
     silent.extend((CONNECTIONS_OF_ONE..2060).map(|_| siege.sent(head.as_bytes())));
     siege.holds("while 2060 bodies do not come");
     let refusal = answer(&mut silent[0]);
-    assert!(refusal.starts_with("HTTP/1.1 408 ") && refusal.contains("the body does not come"), "{refusal}");
+    assert!(refusal.starts_with("HTTP/1.1 408 ") && refusal.contains("the body arrives too slowly"), "{refusal}");
     wait_for("all of them have ended", || (siege.refused("http-slow-body") >= CONNECTIONS_OF_ONE as u64).then_some(()));
     siege.is_as_before();
 }

@@ -115,7 +115,7 @@ fn a_name_that_is_rebound_to_this_machine_neither_reads_nor_posts() {
     let port = rig.http.port();
     browser.go(&format!("http://evil.example:{port}/"));
     let text = browser.run("return document.body.textContent");
-    assert!(text.as_str().is_some_and(|text| text.contains("no name of this collector")), "{text}");
+    assert!(text.as_str().is_some_and(|text| text.contains("not a name of this collector")), "{text}");
     // By now the page is of the origin that it asks: no rule of the browser is in its way.
     let told = fetched(&browser, "/v1/events", "{}");
     assert_eq!(told["status"], 421, "{told}");

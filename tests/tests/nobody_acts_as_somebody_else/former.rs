@@ -130,7 +130,7 @@ fn a_logged_in_stranger_gets_nothing_in_under_a_former_name_and_neither_ends_nor
         rounds += 1;
         (arrived(&rig) >= SAMPLES).then_some(())
     });
-    assert!(rounds > 1 && collector.printed().contains("users and certificates are in use"));
+    assert!(rounds > 1 && collector.printed().contains("reloaded users and certificates"));
     wait_for("nothing is held", || rig.agent_figure("afferent_agent_held_events").filter(|held| *held == 0));
     assert_eq!(connections(&rig), connections_before + 1, "its connection was ended");
     assert_eq!(rig.collector_figure("afferent_taken_over_total"), Some(0));

@@ -201,7 +201,7 @@ fn an_agent_with_a_stolen_name_and_another_key_is_refused_and_the_one_whose_name
     rig.wait_event("a hello came with another key", |event| {
         event["data"]["change"] == "refused"
             && event["data"]["source"] == "press-88"
-            && event["data"]["reason"].as_str().is_some_and(|why| why.contains("comes with the key"))
+            && event["data"]["reason"].as_str().is_some_and(|why| why.contains("uses the key"))
     });
     // It comes back again and again, and each time the first goes on as if nothing were.
     let connections = || rig.collector_figure("afferent_connections_taken_total").unwrap_or(0);
@@ -295,7 +295,7 @@ fn a_batch_that_was_altered_or_forged_or_is_out_of_its_chain_is_refused_and_coun
     let codes: Vec<_> = events.iter().filter_map(|event| event["data"]["code"].as_str()).collect();
     assert_eq!(codes, ["E0", "E1"]);
     let told: Vec<_> = events.iter().filter(|event| event["data"]["change"] == "refused").collect();
-    for what in ["checksum", "not signed with the key", "contradicts", "publishes only as itself"] {
+    for what in ["checksum", "not signed with the key", "contradicts", "may publish only under its own name"] {
         let says = |event: &&&serde_json::Value| event["data"]["reason"].as_str().is_some_and(|why| why.contains(what));
         assert_eq!(told.iter().filter(says).count(), 1, "the log says once that {what}: {told:?}");
     }

@@ -70,10 +70,10 @@ fn a_key_that_was_rotated_is_believed_and_the_log_is_proved_by_either_key() {
     collector.terminate();
 
     let (code, printed) = verify(&rig, &[]);
-    assert!(code == 0 && printed.contains(&format!("under the key found there, {first}")), "{printed}");
+    assert!(code == 0 && printed.contains(&format!("with the key {first} found there")), "{printed}");
     for named in [&first, &second] {
         let (code, printed) = verify(&rig, &["--key", named]);
-        assert!(code == 0 && printed.contains("which was named"), "{printed}");
+        assert!(code == 0 && printed.contains("with the given key"), "{printed}");
     }
     for more in [&[][..], &["--key", &first], &["--key", &second]] {
         let (code, printed) = certify(&[&["--data", data(&rig)], more].concat());
@@ -92,7 +92,10 @@ fn a_lost_key_of_the_collector_stops_no_agent_and_certificates_then_need_both_ke
 
     let collector = rig.start_collector();
     let second = key(&rig, "show");
-    assert!(collector.printed().contains("is lost: a new key was drawn") && collector.printed().contains(&second));
+    assert!(
+        collector.printed().contains("is lost; the collector has generated a new key")
+            && collector.printed().contains(&second)
+    );
     rig.break_down("E2");
     let line = format!("collector_keys = [\"{second}\"]");
     wait_for("the agent says which line to add", || agent.printed().contains(&line).then_some(()));

@@ -164,7 +164,7 @@ fn an_amendment_of_nothing_or_of_nobody_is_refused_in_words() {
         (json!({ "of": raised, "action": "acknowledge" }), 422, "no name in `by`"),
         (json!({ "of": raised, "action": "shelve", "by": "  " }), 422, "no name in `by`"),
         (json!({ "of": no_alarm, "action": "label", "by": "Ada" }), 422, "no words in `reason`"),
-        (json!({ "of": raised, "action": "burn", "by": "Ada" }), 422, "is no amendment"),
+        (json!({ "of": raised, "action": "burn", "by": "Ada" }), 422, "is not an amendment"),
     ] {
         let (given, refusal) = plant.amend(&data.to_string(), &data);
         assert_eq!(given, status, "{data}: {refusal}");

@@ -304,7 +304,10 @@ fn nobody_amends_the_log_without_a_name() {
         ask(plant.rig.http, "POST", "/v1/events", "application/cloudevents+json", &event(by)).expect("the API answers")
     };
     let refused = post("");
-    assert!(refused.status == 422 && refused.body.contains("say who amends the log"), "{refused:?}");
+    assert!(
+        refused.status == 422 && refused.body.contains("give the name of the person who amends the log"),
+        "{refused:?}"
+    );
     assert!(!plant.rig.events().iter().any(|event| event["type"] == "afferent.amendment.v1"));
     // The control: with a name it is taken.
     browser.press("Ada");

@@ -124,20 +124,29 @@ impl Input for FileReplay {
         "A recorded file that is replayed once; the next start continues where it was. May be repeated.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("path", Value::Text, "\"recorded.csv\"", "The file: .csv with a header line, .jsonl, .ndjson. Required."),
+        optional("path", Value::Text, "\"recorded.csv\"",
+            "The file: .csv with a header line, .jsonl, .ndjson. Required."),
         optional("subject", Value::Text, "\"88-C/temperature\"", "The subject of the values."),
         optional("subject_column", Value::Text, "\"sensor\"", "A column whose text is appended to the subject."),
-        optional("time_column", Value::Text, "\"timestamp\"", "The column with the time. Default: the time of the replay."),
-        optional("time_format", Value::Text, "\"%Y%m%d%H%M%S\"", "rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z. Default: rfc3339."),
-        optional("time_zone", Value::Text, "\"UTC\"", "The zone of times without one: UTC, or an offset such as +02:00. Default: such times are refused."),
-        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]", "The columns with values. Without it, JSON lines have the socket's format."),
-        optional("text_columns", Value::Texts, "[\"lot\"]", "Value columns that hold text. Default: detected from the first rows."),
-        optional("number_columns", Value::Texts, "[\"value\"]", "Value columns that hold numbers. Default: detected from the first rows."),
+        optional("time_column", Value::Text, "\"timestamp\"",
+            "The column with the time. Default: the time of the replay."),
+        optional("time_format", Value::Text, "\"%Y%m%d%H%M%S\"",
+            "rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z. Default: \
+             rfc3339."),
+        optional("time_zone", Value::Text, "\"UTC\"",
+            "The zone of times without one: UTC, or an offset such as +02:00. Default: such times are refused."),
+        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]",
+            "The columns with values. Without it, JSON lines have the socket's format."),
+        optional("text_columns", Value::Texts, "[\"lot\"]",
+            "Value columns that hold text. Default: detected from the first rows."),
+        optional("number_columns", Value::Texts, "[\"value\"]",
+            "Value columns that hold numbers. Default: detected from the first rows."),
         optional("missing", Value::Texts, "[\"NaN\"]", "Texts of cells without a value, beside empty cells."),
         optional("decimal", Value::Text, "\",\"", "The decimal separator. Default: a point."),
         optional("delimiter", Value::Text, "\";\"", "The character between the columns. Default: a comma."),
         optional("unit", Value::Text, "\"Cel\"", "The values' unit, a UCUM code."),
-        optional("speed", Value::Text, "\"max\"", "original, max, or a factor such as 60 for 60 times faster. Default: original."),
+        optional("speed", Value::Text, "\"max\"",
+            "original, max, or a factor such as 60 for 60 times faster. Default: original."),
     ];
 
     fn inputs(section: &Vec<FileConfig>, home: &Home) -> Vec<(String, FileSettings)> {

@@ -35,7 +35,8 @@ impl KernelLog {
         let opened = File::options().read(true).custom_flags(nonblocking).open(path);
         let at_end = opened.and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
         if let Err(error) = &at_end {
-            tracing::info!(%error, "the kernel's log cannot be read: I/O errors and kills for lack of memory are not seen");
+            tracing::info!(%error, "the kernel's log cannot be read: I/O errors and kills for lack of memory are not \
+                                    seen");
         }
         Self { file: at_end.ok(), told_ms: BTreeMap::new() }
     }

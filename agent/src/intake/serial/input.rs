@@ -46,7 +46,8 @@ impl Input for Line {
     const HELP: &'static str = "A microcontroller with Afferent's firmware on a serial line. May be repeated.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("port", Value::Text, "\"/dev/ttyUSB0\"", "The serial port, or tcp://HOST:PORT, or unix:/PATH. Required."),
+        optional("port", Value::Text, "\"/dev/ttyUSB0\"", "The serial port, or tcp://HOST:PORT, or unix:/PATH. \
+                                                           Required."),
         optional("baud", Value::Whole(50, 4_000_000), "115200", "Bits per second. Default: 115200."),
         optional("device", Value::Text, "\"spindle-1\"", "The name that the device must have. Required."),
     ];

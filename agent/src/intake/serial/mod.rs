@@ -282,8 +282,8 @@ impl<S: DeviceSink> Intake<S> {
             Notice::Resealed => tracing::warn!(
                 %device,
                 port,
-                "the ring log holds different events under the device's epoch: it sends its own in new epochs, and nothing is \
-                 lost; give every boot of every device a boot name and an entropy of its own"
+                "the ring log holds different events under the device's epoch: it sends its own in new epochs, and nothing \
+                 is lost; give every boot of every device a boot name and an entropy of its own"
             ),
         }
     }
@@ -319,7 +319,8 @@ impl<S: DeviceSink> Intake<S> {
         let event = Event { time: self.clock.wall(), subject: self.subject(), body };
         while let Err(refusal) = self.sink.push(&event, Waiting::Nobody) {
             if refusal != Refusal::Full {
-                tracing::warn!(device = %self.settings.device, "an event about a device is not in the ring log: {refusal}");
+                let device = &self.settings.device;
+                tracing::warn!(%device, "an event about a device is not in the ring log: {refusal}");
                 return;
             }
             self.sink.room().await;

@@ -237,8 +237,8 @@ impl Session {
             Verdict::Conflict => {
                 // The device learns of it by the welcome to its next hello, and seals again what is not here.
                 put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
-                let reason = "it contradicts stored events: two devices share a name, or one has started twice with the \
-                              same boot and entropy; it is asked to seal its events again, and nothing is lost";
+                let reason = "it contradicts stored events: two devices share a name, or one has started twice with \
+                              the same boot and entropy; it is asked to seal its events again, and nothing is lost";
                 refuse(state, self.device, reason.into(), heard);
             }
         }

@@ -68,11 +68,14 @@ impl Input for Socket {
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
         key("enabled", Value::Switch, "true", "Whether to open the socket."),
-        optional("path", Value::Text, "\"/run/afferent/agent.sock\"", "The Unix socket. Default: agent.sock in the data directory."),
+        optional("path", Value::Text, "\"/run/afferent/agent.sock\"",
+            "The Unix socket. Default: agent.sock in the data directory."),
         key("mode", Value::Text, "\"0660\"", "The socket's permission bits, in octal."),
         optional("tcp", Value::Text, "\"127.0.0.1:8800\"", "A TCP address too. Default: none."),
-        key("tcp_beyond_loopback", Value::Switch, "false", "Allow a TCP address that other machines can reach, without encryption."),
-        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256", "Largest number of connected producers."),
+        key("tcp_beyond_loopback", Value::Switch, "false",
+            "Allow a TCP address that other machines can reach, without encryption."),
+        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256",
+            "Largest number of connected producers."),
     ];
 
     fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {

@@ -144,8 +144,8 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         let Some(slot) = listeners.slots.take() else {
             door.metrics.turned_away.add(1);
             let why = format!(
-                "{} producers are connected, which is `intake.socket.connections_max`, and all have sent lines recently; \
-                 close one or raise it",
+                "{} producers are connected, which is `intake.socket.connections_max`, and all have sent lines \
+                 recently; close one or raise it",
                 listeners.slots.max()
             );
             turn_away(stream, &why);

@@ -110,7 +110,8 @@ impl TailMetrics {
         self.lines.refused.add(1);
         let path = chunk.path.display();
         let text = format!(
-            "the line at byte {start} of {path} was refused, and its event is lost: {error}; correct the program that writes it"
+            "the line at byte {start} of {path} was refused, and its event is lost: {error}; correct the program that \
+             writes it"
         );
         self.lines.troubles.happened(&format!("lines of {}", self.name), text);
     }
@@ -221,16 +222,16 @@ impl<S: FileSink> Tailing<S> {
         let name = &self.metrics.name;
         if follower.waiting > 0 {
             let text = format!(
-                "{} files of {name} wait, for as many as can be followed at once are not read to their ends: narrow `paths`, or \
-                 remove old files",
+                "{} files of {name} wait, for as many as can be followed at once are not read to their ends: narrow `paths`, \
+                 or remove old files",
                 follower.waiting
             );
             self.metrics.lines.troubles.happened(&format!("room of {name}"), text);
         }
         if std::mem::take(&mut follower.is_behind) {
             let text = format!(
-                "files of {name} that are older than those which had to be forgotten count as read: narrow `paths`, or remove \
-                 old files"
+                "files of {name} that are older than those which had to be forgotten count as read: narrow `paths`, or \
+                 remove old files"
             );
             self.metrics.lines.troubles.happened(&format!("horizon of {name}"), text);
         }

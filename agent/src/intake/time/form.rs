@@ -27,8 +27,9 @@ pub enum Form {
 /// A text that is no form of times.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a time format; write rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern such as %Y%m%d%H%M%S with \
-     each of %Y, %m and %d once and perhaps %H, %M, %S, %f (decimals of the second), %% and, at its end, %z (the offset)"
+    "{0:?} is not a time format; write rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern such as \
+     %Y%m%d%H%M%S with each of %Y, %m and %d once and perhaps %H, %M, %S, %f (decimals of the second), %% and, at its \
+     end, %z (the offset)"
 )]
 pub struct FormError(String);
 

@@ -100,8 +100,8 @@ async fn receive_whole(
             Err(_) => return Err(too_slow(budgets, client, bytes.len())),
             Ok(None) => return Ok(ReceivedBody { bytes, share }),
             Ok(Some(Err(_))) => {
-                let detail = "the body cannot be read to its end";
-                return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "send it whole"));
+                let detail = "the body ended too early";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "send the complete body"));
             }
             Ok(Some(Ok(frame))) => frame,
         };
@@ -132,21 +132,22 @@ async fn room(share: &mut Share, more: usize, until: Instant) -> Result<(), Full
 
 fn too_large(bytes_max: usize) -> Problem {
     let detail = format!("the body has more than {bytes_max} bytes");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send less at a time")
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send less per request")
 }
 
 fn too_slow(budgets: &Budgets, client: &Client, bytes: usize) -> Problem {
-    let detail = format!("the body does not come: {bytes} bytes of it have, and then too few");
-    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, detail, "send it again, without a pause");
+    let detail = format!("the body arrives too slowly: {bytes} bytes so far");
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, detail, "send it again, faster");
     budgets.refuse(RefusalKind::HttpSlow, client, problem)
 }
 
 fn no_room(budgets: &Budgets, client: &Client, full: Full) -> Problem {
     let (whose, most) = match full {
-        Full::One { most } => ("your address is sending", most),
-        Full::All { most } => ("all clients are sending", most),
+        Full::One { most } => ("your address has", most),
+        Full::All { most } => ("all clients together have", most),
     };
-    let detail = format!("{whose} {most} bytes in requests that are not answered yet, and more is not taken at a time");
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "send it again when others have been answered");
+    let detail = format!("{whose} {most} bytes in requests that are not answered yet, which is the limit");
+    let problem =
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "send it again once other requests have been answered");
     budgets.refuse(RefusalKind::HttpBodies, client, problem.again_in(Duration::from_secs(2)))
 }

@@ -49,7 +49,7 @@ impl Computation {
     const fn remedy(self) -> &'static str {
         match self {
             Self::View => "ask for less of the state, with `machine`, `from`, `until` or `limit`",
-            Self::Replay => "ask for a place behind a snapshot, or run `afferent-collector models show` with --log",
+            Self::Replay => "ask for a place soon after a snapshot, or run `afferent-collector models show` with --log",
             Self::WhatIf => {
                 "give `from` and `until`, fewer rules, or run `afferent-collector models what-if` with --log"
             }
@@ -90,10 +90,10 @@ impl Budgets {
         let waited = timeout(time + COMPUTATION_WAIT_BEYOND, queue.wait_turn(client.address())).await;
         let Ok(Ok(turn)) = waited else {
             let detail = match waited {
-                Ok(_) => format!("{COMPUTATIONS_WAITING_MAX} questions of this kind wait to be answered"),
-                Err(_) => "other questions of this kind have been waiting for longer, and take their time".to_owned(),
+                Ok(_) => format!("{COMPUTATIONS_WAITING_MAX} requests of this kind are waiting, which is the limit"),
+                Err(_) => "requests of this kind that came earlier are still being computed".to_owned(),
             };
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again later");
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "retry later");
             return Err(self.refuse(RefusalKind::HttpComputations, client, problem.again_in(Duration::from_secs(10))));
         };
         let cancel = Cancel::within(time);
@@ -110,7 +110,7 @@ impl Budgets {
             if !cancel.is_late() {
                 return error.into();
             }
-            let detail = format!("the answer takes longer than {} s to compute, and was given up", time.as_secs());
+            let detail = format!("computing the answer took longer than the limit of {} s", time.as_secs());
             let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, kind.remedy());
             self.refuse(RefusalKind::HttpComputations, client, problem)
         })
@@ -119,8 +119,8 @@ impl Budgets {
     /// An answer that is whole, of this media type. A large one is refused while those that nobody reads fill the room.
     pub fn answer(&self, client: &Client, kind: &'static str, bytes: Vec<u8>) -> Result<Response, Problem> {
         if bytes.len() > PAGE_SMALL_BYTES && self.room.is_short() {
-            let detail = "clients do not read what they have asked for, and there is no room for more";
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again later");
+            let detail = "the answers that clients have not read yet fill all the memory for answers";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "retry later");
             return Err(self.refuse(RefusalKind::HttpAnswers, client, problem.again_in(Duration::from_secs(5))));
         }
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))];

@@ -114,7 +114,7 @@ impl Budgets {
     /// A stream of server-sent events, as long as the share is held.
     pub fn stream(&self, client: &Client) -> Result<Share, Problem> {
         self.streams.take(client.address(), 1).map_err(|full| {
-            let remedy = "close streams that nobody reads, or read several things from one stream and filter there";
+            let remedy = "close streams that nobody reads, or read one stream and filter it in the client";
             self.refuse(RefusalKind::HttpStreams, client, full.problem("event streams", remedy))
         })
     }
@@ -122,7 +122,7 @@ impl Budgets {
     /// An answer that is rendered while it is sent, as long as the share is held.
     pub fn long_answer(&self, client: &Client) -> Result<Share, Problem> {
         self.long_answers.take(client.address(), 1).map_err(|full| {
-            let remedy = "ask again later, or page by page: up to 2000 events with a `cursor`";
+            let remedy = "retry later, or read page by page: up to 2000 events with a `cursor`";
             self.refuse(RefusalKind::HttpLongAnswers, client, full.problem("long answers", remedy))
         })
     }
@@ -156,10 +156,10 @@ impl Full {
     fn problem(self, what: &str, remedy: &str) -> Problem {
         let (status, detail) = match self {
             Self::One { most } => {
-                (StatusCode::TOO_MANY_REQUESTS, format!("your address has {most} {what} open, and no more at a time"))
+                (StatusCode::TOO_MANY_REQUESTS, format!("your address has {most} {what} open, which is the limit"))
             }
             Self::All { most } => {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("{most} {what} are open, and no more at a time"))
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{most} {what} are open, which is the limit"))
             }
         };
         Problem::new(status, detail, remedy).again_in(Duration::from_secs(5))

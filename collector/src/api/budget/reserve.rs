@@ -56,7 +56,7 @@ pub(in crate::api) async fn keep(State(budgets): State<Arc<Budgets>>, request: R
     let mut answer = if ANSWERED.contains(&request.uri().path()) {
         next.run(request).await
     } else {
-        let remedy = "close some of them, or ask again later; /healthz and /metrics are answered all the same";
+        let remedy = "close some of them, or retry later; /healthz and /metrics are still answered";
         budgets.refuse(RefusalKind::HttpConnections, &client, full.problem("connections", remedy)).into_response()
     };
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

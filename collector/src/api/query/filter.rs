@@ -9,7 +9,7 @@ use crate::subscribe::{Filter, FilterError};
 /// What a list of types is, for the document: it names all types of ours.
 pub(in crate::api) fn types_schema() -> Object {
     let known = kinds::short_names().join(", ");
-    let words = format!("With commas between them; of ours there are {known}. One of your own is written in full.");
+    let words = format!("Separated by commas. The log's own types are {known}. Write a type of your own in full.");
     ObjectBuilder::new().schema_type(Type::String).description(Some(words)).build()
 }
 

@@ -61,7 +61,7 @@ impl<T: Parameters> Query<T> {
 pub(super) fn refused<T: Parameters>(error: &QueryError) -> Problem {
     let remedy = match (error, T::EXAMPLE) {
         (_, "") => "leave the query out".to_owned(),
-        (QueryError::Unknown { known, .. }, _) => format!("known are {}", known.join(", ")),
+        (QueryError::Unknown { known, .. }, _) => format!("the parameters are {}", known.join(", ")),
         (_, example) => format!("write it as {example}; in a URL write + as %2B"),
     };
     Problem::new(StatusCode::BAD_REQUEST, error.to_string(), remedy)

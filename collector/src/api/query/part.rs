@@ -19,39 +19,40 @@ use crate::subscribe::{Filter, Start};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct EventsQuery {
-    /// Where to begin: an offset, a place (`OFFSET@TERM.LOG`), a time (RFC 3339), `first` or `end`. The oldest event by
-    /// default. A plain offset is not checked: in a log that was put back to an earlier state it means another event
-    /// than before. A place is, and refused with 409 when it does not hold any more. Nothing that was ingested before a
-    /// time is given, also when it is still to come.
+    /// Start: an offset, a place (`OFFSET@TERM.LOG`), a time (RFC 3339), `first` or `end`; the oldest event by default.
+    /// A plain offset is not checked: in a log that was restored to an earlier state it may be another event than
+    /// before. A place is checked, and refused with 409 if it no longer exists. With a time, events that were ingested
+    /// before it are left out, also if it is in the future.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>, example = "first")]
     from: Option<Start>,
-    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    /// The partition of the log; by default that of the place in `from`, or the first one.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u32>)]
     partition: Option<Partition>,
-    /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default. Before an
-    /// ingest time comes everything that was appended before it, also when the collector's clock was set meanwhile.
+    /// End, exclusive, in the same forms as `from`; the present end of the log by default. An ingest time ends after
+    /// everything that was appended before it, even if the collector's clock was set meanwhile.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     until: Option<Start>,
-    /// Which time `from` and `until` mean: `ingest`, when the collector appended it, or `event`, when it happened.
+    /// The time that `from` and `until` mean: `ingest`, when the collector appended the event, or `event`, when it
+    /// happened.
     #[param(inline)]
     time: Option<TimeKind>,
-    /// How many events at most, from 1 on; 1000 by default; `all` for all of them.
+    /// The largest number of events, from 1 on, or `all`; 1000 by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>, example = "1000")]
     limit: Option<Limit>,
-    /// The header `afferent-next-cursor` of the page before, with the same other parameters. Refused with 409 when the
-    /// log was put back to an earlier state meanwhile, so that it does not hold any more.
+    /// The header `afferent-next-cursor` of the previous page, with otherwise the same parameters. Refused with 409 if
+    /// the log was restored to an earlier state since, so that it no longer holds.
     cursor: Option<String>,
-    /// Only these subjects: `*` stands for one level, `**` for several.
+    /// Only these subjects: `*` matches one level, `**` any number.
     #[param(example = "88-C/**")]
     subject: Option<String>,
-    /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    /// Only these types, separated by commas; `breakdown` means `afferent.breakdown.v1`.
     #[param(schema_with = types_schema)]
     r#type: Option<String>,
-    /// Only these sources, with commas.
+    /// Only these sources, separated by commas.
     source: Option<String>,
     /// Only these severities, as `error` or `warning..`.
     #[param(example = "warning..")]
@@ -115,7 +116,7 @@ impl EventsRequest {
             _ => false,
         };
         if is_wrong {
-            let detail = "`until` lies before `from`";
+            let detail = "`until` is before `from`";
             return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "give the earlier place as `from`"));
         }
         Ok(())

@@ -16,7 +16,7 @@ pub(in crate::api) enum QueryError {
     #[error("the query is not name=value&name=value in UTF-8 with % escapes: {0}")]
     Unreadable(String),
     /// A name that this path does not have, as of a typing mistake.
-    #[error("the parameter {name:?} is not known here")]
+    #[error("this path has no parameter {name:?}")]
     Unknown {
         /// The name.
         name: String,
@@ -42,13 +42,13 @@ pub(in crate::api) enum QueryError {
         why: String,
     },
     /// A parameter that has one value was given several.
-    #[error("the parameter {name:?} is given twice; give it once, lists with commas")]
+    #[error("the parameter {name:?} is given twice; give it once, and separate the values of a list with commas")]
     Twice {
         /// The parameter.
         name: String,
     },
     /// Two parameters of which one excludes the other.
-    #[error("`{0}` and `{1}` are both given; give one of them")]
+    #[error("`{0}` and `{1}` exclude each other; give one of them")]
     Together(&'static str, &'static str),
     /// A parameter without which there is no answer.
     #[error("`{0}` is missing")]

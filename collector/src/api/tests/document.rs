@@ -89,6 +89,15 @@ pub(super) fn check(method: &str, path: &str, status: u16, headers: &ureq::http:
     if let Some(fault) = find_fault(method, path, status, kind, body) {
         panic!("{method} {path} is answered {status}, {kind}, and the document has another answer: {fault}: {body}");
     }
+    let varies = headers.get_all("vary").iter().any(|value| value == "accept");
+    let is_chosen = operation(&CLOSED, method, path).is_some_and(has_several_types);
+    assert_eq!(varies, is_chosen, "{method} {path} is answered {status}: `Vary` has `accept` where that chooses");
+}
+
+/// Whether the header `Accept` chooses among media types of an answer.
+fn has_several_types(operation: &Value) -> bool {
+    let responses = operation["responses"].as_object().into_iter().flat_map(|responses| responses.values());
+    responses.filter_map(|response| response["content"].as_object()).any(|content| content.len() > 1)
 }
 
 #[test]
@@ -225,7 +234,7 @@ fn the_document_lists_the_types_that_can_be_asked_for() {
         let types = parameters.iter().find(|parameter| parameter["name"] == "type").unwrap();
         assert_eq!((&types["required"], &types["schema"]["type"]), (&json!(false), &json!("string")), "{path}");
         let words = types["schema"]["description"].as_str().unwrap();
-        let listed = words.split_once("there are ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
+        let listed = words.split_once("own types are ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
         assert_eq!(listed.split(", ").collect::<Vec<_>>(), crate::kinds::short_names(), "{path}");
     }
 }
@@ -256,7 +265,7 @@ async fn unknown_parameters_are_refused_by_every_path_but_those_of_probes() {
                 continue;
             }
             assert!(answer.starts_with("HTTP/1.1 400 "), "{method} {path}: {answer}");
-            assert!(answer.contains(r#"the parameter \"cuont\" is not known here"#), "{method} {path}: {answer}");
+            assert!(answer.contains(r#"this path has no parameter \"cuont\""#), "{method} {path}: {answer}");
             refusing += 1;
         }
     }

@@ -66,9 +66,9 @@ type Made = Result<Certificate, CertificateError>;
 /// so that an answer about the span stays valid.
 fn is_right_about_the_span(found: &Made, whole: &Made, entries: &[ForgedEntry]) -> bool {
     let (Ok(found), Ok(whole)) = (found, whole) else { return false };
-    let is_signature = |text: &String| text.contains("it is not signed with the key of its source");
+    let is_signature = |text: &String| text.contains("it is not signed with its source's key");
     // The content of a batch with a wrong signature was not read.
-    let follows_from_it = |text: &String| text.contains("does not follow the one before it");
+    let follows_from_it = |text: &String| text.contains("does not follow its predecessor");
     let is_about = |name: &SourceId| found.sources.iter().any(|source| source.source == *name);
     let of_span = entries.iter().map(|(_, _, bytes, _)| Batch::parse(bytes).unwrap().0).filter(|batch| {
         let header = batch.header();
@@ -391,7 +391,7 @@ fn an_extract_that_leaves_something_out_is_believed_by_nobody_unless_the_collect
     let entries = world.end();
     let about = About::Source(source("press"));
     let truth = certified(&entries, about.clone(), seconds(31, 45)).unwrap();
-    assert!(says(&truth.open, "two machines speak for it"), "{truth:#?}");
+    assert!(says(&truth.open, "two machines use its name"), "{truth:#?}");
     let by = |key| {
         let disk = extracted_log(&entries);
         assert_eq!(forged(&disk, key), 1);

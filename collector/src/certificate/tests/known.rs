@@ -27,7 +27,7 @@ fn only_the_agents_own_word_makes_a_certificate_complete_and_no_event_of_2031_do
     world.give(&press.critical, &batch);
     let certificate = of(&mut world);
     assert_eq!((certificate.verdict, &*certificate.causes), (Verdict::Incomplete, &[Cause::Open][..]));
-    assert!(says(&certificate.open, "press has never said how far it had come"), "{:?}", certificate.open);
+    assert!(says(&certificate.open, "press has never reported which events it has accepted"), "{:?}", certificate.open);
     // The same once the agent has sent a statement.
     press.beats(&mut world, 30);
     let certificate = of(&mut world);
@@ -50,7 +50,10 @@ fn a_statement_counts_up_to_the_collectors_clock_and_not_before_all_of_it_has_co
     let late = press.samples.samples(5);
     press.beats(&mut world, 40);
     let certificate = of(&mut world);
-    assert!(says(&certificate.open, "samples 0000000000000001: sequences 30 up to 35 were accepted and have not come"));
+    assert!(says(
+        &certificate.open,
+        "samples 0000000000000001: sequences 30 up to 35 were accepted but have not arrived"
+    ));
     assert_eq!(certificate.sources[0].awaited.len(), 1);
     assert_eq!(certificate.causes, [Cause::Open]);
     world.give(&press.samples, &late);
@@ -168,7 +171,7 @@ fn where_more_may_be_gone_than_was_named_the_time_since_the_last_statement_is_op
     let entries = world.end();
     assert!(at(0, 30)(&entries).complete, "{}", text::text(&at(0, 30)(&entries)));
     let certificate = at(40, 45)(&entries);
-    assert!(says(&certificate.open, "more may be gone than sequences 30 up to 32"), "{certificate:?}");
+    assert!(says(&certificate.open, "may have lost more than sequences 30 up to 32"), "{certificate:?}");
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn names_that_a_machine_had_before_belong_to_it_and_one_that_is_silent_leaves_it
     world.say(Notice::Alias { source: source("press-new"), former: source("press") });
     for certificate in [at_first(&mut world, "press-new"), at_first(&mut world, "press"), of_machine(&world.end())] {
         assert_eq!(certificate.sources.len(), 2, "{}", text::text(&certificate));
-        assert!(says(&certificate.open, "press has never said"), "{:?}", certificate.open);
+        assert!(says(&certificate.open, "press has never reported"), "{:?}", certificate.open);
     }
     world.core.retire(source("press"), "ada", "it is press-new now", &clock(world.seconds)).unwrap();
     world.core.commit(&clock(world.seconds)).unwrap();

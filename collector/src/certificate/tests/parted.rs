@@ -44,10 +44,10 @@ fn at(world: &mut World, from: u64, until: u64) -> Certificate {
 #[test]
 fn an_epoch_that_was_sealed_again_goes_on_in_the_new_one() {
     let (mut world, mut press) = with_a_rest();
-    assert!(says(&at(&mut world, 0, 50).open, "sequences 30 up to 50 were accepted and have not come"));
+    assert!(says(&at(&mut world, 0, 50).open, "sequences 30 up to 50 were accepted but have not arrived"));
     rest(&mut world, &press, 30, 49, ResealReason::OtherKey);
     press.beats(&mut world, 52);
-    assert!(says(&at(&mut world, 0, 50).open, "have not come"), "one is still missing");
+    assert!(says(&at(&mut world, 0, 50).open, "have not arrived"), "one is still missing");
     let (mut world, mut press) = with_a_rest();
     rest(&mut world, &press, 30, 50, ResealReason::OtherKey);
     press.beats(&mut world, 52);
@@ -73,7 +73,7 @@ fn what_a_ring_has_in_files_that_are_free_again_and_was_sealed_again_has_come() 
     };
     assert!(certificate(50).complete, "{}", text::text(&certificate(50)));
     // The control: one of its events has not come under the new epoch either.
-    assert!(says(&certificate(49).open, "sequences 30 up to 50 are in the ring log, and have not come"));
+    assert!(says(&certificate(49).open, "sequences 30 up to 50 are in the ring log and have not arrived"));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_another_life_had_accepted_is_open_from_its_last_statement_on() {
     second.beats(&mut world, 70);
     assert!(at(&mut world, 0, 30).complete, "{}", text::text(&at(&mut world, 0, 30)));
     let certificate = at(&mut world, 30, 45);
-    assert!(says(&certificate.open, "put back from a copy, or two machines use it"), "{:?}", certificate.open);
+    assert!(says(&certificate.open, "restored from a copy, or two machines use it"), "{:?}", certificate.open);
     assert!(at(&mut world, 55, 70).complete, "{}", text::text(&at(&mut world, 55, 70)));
 }
 
@@ -103,11 +103,11 @@ fn two_machines_of_one_name_leave_everything_open_until_an_operator_says_which()
     world.say(Notice::Conflict { source: source("press"), boots: [[1; 16], [2; 16]], addresses: String::new() });
     press.beats(&mut world, 60);
     assert!(at(&mut world, 0, 30).complete);
-    assert!(says(&at(&mut world, 0, 40).open, "two machines speak for it"));
+    assert!(says(&at(&mut world, 0, 40).open, "two machines use its name"));
     let key = identity(55).public_key();
     world.core.replace_key(source("press"), key, "ada", &clock(world.seconds)).unwrap();
     world.core.commit(&clock(world.seconds)).unwrap();
-    assert!(says(&at(&mut world, 0, 40).open, "two machines spoke for it until its key was replaced"));
+    assert!(says(&at(&mut world, 0, 40).open, "two machines used its name until its key was replaced"));
 }
 
 #[test]
@@ -140,9 +140,9 @@ fn a_log_that_was_put_back_leaves_the_time_that_it_lost_open() {
     let before = at(&mut world, opened, opened + 1);
     world.say(Notice::RolledBack { source, term: 7, until, end, time });
     press.beats(&mut world, opened + 110);
-    assert!(!says(&before.open, "put back"), "the control");
+    assert!(!says(&before.open, "restored to an earlier"), "the control");
     assert!(at(&mut world, 0, 30).complete, "{}", text::text(&at(&mut world, 0, 30)));
-    assert!(says(&at(&mut world, opened + 20, opened + 30).open, "the log was put back to an earlier state"));
+    assert!(says(&at(&mut world, opened + 20, opened + 30).open, "the log was restored to an earlier state"));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn the_newest_key_vouches_for_earlier_keys_as_far_as_it_attests() {
     };
     let first = entries.iter().position(attests).unwrap();
     let certificate = by(97, &entries[..first]);
-    assert!(says(&certificate.open, "bound by no attestation of that one yet"), "{}", text::text(&certificate));
+    assert!(says(&certificate.open, "no attestation of the given key binds yet"), "{}", text::text(&certificate));
     // Nor by changing the time before.
     let mut changed = entries.clone();
     changed.remove(samples_of(&entries, "press")[0]);
@@ -231,7 +231,11 @@ fn a_heartbeat_waits_for_the_history_that_it_speaks_of() {
     world.greet(&twin.critical, 0);
     twin.beats(&mut world, 40);
     let certificate = at(&mut world, 0, 35);
-    assert!(says(&certificate.open, "sequences 29 up to 30 were accepted and have not come"), "{:?}", certificate.open);
+    assert!(
+        says(&certificate.open, "sequences 29 up to 30 were accepted but have not arrived"),
+        "{:?}",
+        certificate.open
+    );
     // The control: the same with a heartbeat of the machine itself.
     press.beats(&mut world, 40);
     assert!(at(&mut world, 0, 20).lanes.iter().all(|lane| lane.ranges.iter().all(|range| range.fate == Fate::Present)));
@@ -285,5 +289,5 @@ fn a_hole_that_was_filled_behind_its_successors_is_whole() {
     // The entry cannot be replaced there, and cannot occur there twice.
     let twice = entries[samples_of(&entries, "press")[2]].clone();
     entries.push(twice);
-    assert!(says(&of_press(&entries).refuted, "its sequences are there already"));
+    assert!(says(&of_press(&entries).refuted, "its sequences are in the log already"));
 }

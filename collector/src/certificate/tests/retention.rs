@@ -156,7 +156,10 @@ fn a_source_of_whose_samples_nothing_is_left_leaves_a_certificate_of_a_machine_o
     }
     let certificate = certified(&entries, About::Machine("88-C".into()), span()).unwrap();
     assert!(!certificate.complete);
-    assert!(certificate.open.iter().any(|text| text.starts_with("samples of lathe were removed")), "{certificate:?}");
+    assert!(
+        certificate.open.iter().any(|text| text.starts_with("retention has removed samples of lathe")),
+        "{certificate:?}"
+    );
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn a_stranger_who_signs_everything_with_a_key_of_his_own_is_found_out_by_whoever
     let certificate = machine_by(&forged, found);
     assert!(certificate.complete, "the control: {}", text::text(&certificate));
     let key = identity(44).public_key().to_string();
-    assert!(text::text(&certificate).contains(&format!("by the key found there: {key}")));
+    assert!(text::text(&certificate).contains(&format!("with the key found there: {key}")));
     assert_eq!(machine_by(&forged, by_key()).verdict, Verdict::Refuted);
     let witnesses = kept(&history());
     let found = CheckMaterial { trust: Trust::Found, ..witness(&witnesses) };
@@ -93,13 +93,13 @@ fn a_ring_that_holds_what_was_acknowledged_refutes_a_log_without_it() {
     let unsent = [batches.clone(), vec![more.samples(5)]].concat();
     let certificate = with_ring(&real, 60, &unsent);
     assert_eq!(certificate.causes, [Cause::Open], "what was not acknowledged is on its way");
-    assert!(says(&certificate.open, "sequences 60 up to 65 are in the ring log, and have not come"));
+    assert!(says(&certificate.open, "sequences 60 up to 65 are in the ring log and have not arrived"));
     let certificate = with_ring(&real, 65, &unsent);
-    assert!(says(&certificate.refuted, "were acknowledged, and are not in the log"), "{certificate:?}");
+    assert!(says(&certificate.refuted, "were acknowledged, but are not in the log"), "{certificate:?}");
     // A different history under the same sequences.
     let mut other = Agent::new("press", Stream::Samples, 1);
     let others = [other.samples(7), other.samples(7)];
-    assert!(says(&with_ring(&real, 60, &others).refuted, "are others in the ring log"));
+    assert!(says(&with_ring(&real, 60, &others).refuted, "differ in the ring log"));
 }
 
 /// The lane of the press, as a ring has it under this key.
@@ -121,7 +121,7 @@ fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_wha
     // sent.
     let certificate = with_ring(60, &under_key(55, 12));
     assert_eq!(certificate.verdict, Verdict::Refuted);
-    assert!(says(&certificate.refuted, "under another key than the log names for press"), "{certificate:?}");
+    assert!(says(&certificate.refuted, "signed with another key than that of press in the log"), "{certificate:?}");
     // An agent that has lost its key refutes no log: its events have not come, and the certificate says how to get
     // them.
     let certificate = with_ring(0, &under_key(55, 12));

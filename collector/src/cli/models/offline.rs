@@ -1,4 +1,5 @@
-//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first event.
+//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first
+//! event.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -65,7 +66,7 @@ impl Offline {
         let directory = log_directory(data);
         let progress = Rc::new(ProgressLine::new("folding"));
         let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
-            format!("there is no log at {}; name the collector's data directory with --log", directory.display())
+            format!("there is no log at {}; give the collector's data directory with --log", directory.display())
         })?;
         Ok(Self { disk, progress, definitions: with_built_ins(&added) })
     }
@@ -75,20 +76,26 @@ impl Offline {
         let question = ViewQuery::new(&definition.of, wanted)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
         let state = view(&fold, &definition.id, time, question.span())?;
-        let (model, offset) = (definition.id.clone(), fold.next());
+        let (model, partition, offset) = (definition.id.clone(), Partition::EMBEDDED, fold.next());
         let counts_from = counts_from(&fold, &definition.id);
-        Ok(StateReport::of(StateAt { model, offset, time, counts_from, state }, &question))
+        Ok(StateReport::of(StateAt { model, partition, offset, time, counts_from, state }, &question))
     }
 
     pub fn diff(&self, left: &str, right: &str, as_of: Option<&str>) -> anyhow::Result<DiffReport> {
         let (left, right) = (self.find(left)?, self.find(right)?);
         let (a, b) = (left.of.name(), right.of.name());
-        anyhow::ensure!(a == b, "{} is of {a}, and {} of {b}; compare versions of the same one", left.id, right.id);
+        anyhow::ensure!(
+            a == b,
+            "{} is a version of {a}, but {} of {b}; compare versions of the same model",
+            left.id,
+            right.id
+        );
         let (fold, time) = self.folded(&[left, right], as_of)?;
         let view = |id| view(&fold, id, time, Span::default());
         let changes = diff(&view(&left.id)?, &view(&right.id)?);
         let counts_from = [counts_from(&fold, &left.id), counts_from(&fold, &right.id)];
-        let found = Difference { offset: fold.next(), time, counts_from, changes };
+        let (partition, offset) = (Partition::EMBEDDED, fold.next());
+        let found = Difference { partition, offset, time, counts_from, changes };
         Ok(DiffReport::of((left.id.to_string(), right.id.to_string()), found))
     }
 
@@ -113,7 +120,7 @@ impl Offline {
         outcome?;
         // Where the end is shows only at the end: the time line has one point.
         what_if.point(&|| false);
-        Ok(what_if.finish(until.time)?)
+        Ok(what_if.finish(Partition::EMBEDDED, until.time)?)
     }
 
     fn find(&self, name: &str) -> anyhow::Result<&Definition> {
@@ -122,7 +129,7 @@ impl Offline {
         let found = self.definitions.iter().filter(fits).max_by_key(|known| known.id.version());
         found.with_context(|| {
             let known: Vec<String> = self.definitions.iter().map(|known| known.id.to_string()).collect();
-            format!("there is no model {name:?}; there are {}", known.join(", "))
+            format!("there is no model {name:?}; the models are {}", known.join(", "))
         })
     }
 
@@ -139,7 +146,10 @@ impl Offline {
             fold.entry(&entry, until.offset);
         })?;
         let (beyond, end) = (until.offset, fold.next());
-        anyhow::ensure!(until.offset.get() == u64::MAX || end >= beyond, "offset {beyond} lies beyond the end, {end}");
+        anyhow::ensure!(
+            until.offset.get() == u64::MAX || end >= beyond,
+            "offset {beyond} is beyond the log's end, {end}"
+        );
         let time = until.time.unwrap_or(fold.time());
         Ok((fold, time))
     }
@@ -156,7 +166,7 @@ impl Offline {
 }
 
 fn view(fold: &Fold, id: &ModelId, time: Timestamp, span: Span) -> anyhow::Result<Value> {
-    let member = fold.member(id).context("the model was folded")?;
+    let member = fold.member(id).context("the model was not computed")?;
     match &member.failed {
         Some(error) => anyhow::bail!("{id} was {error}"),
         None => Ok(member.model.view_within(time, span)),

@@ -2,6 +2,7 @@
 
 use afferent_collector::api::models::{DiffReport, ModelReport, StateReport};
 use afferent_collector::line::{Side, plain, table};
+use afferent_collector::log::address::Partition;
 use afferent_collector::models::CountedFromView;
 use afferent_collector::models::diff::Change;
 use afferent_collector::models::what_if::Report;
@@ -40,7 +41,8 @@ pub fn list(list: &[ModelReport]) -> String {
 
 /// A state: a line for everything that has a name or stands in a list, its figures beside each other.
 pub fn state(report: &StateReport) -> String {
-    let mut out = format!("{} as of offset {}, {}", report.model, report.offset, report.time);
+    let of = of_partition(report.partition);
+    let mut out = format!("{} as of offset {}{of}, {}", report.model, report.offset, report.time);
     out += &format!("; {}\n", counts_from(&report.counts_from));
     let state = &report.state;
     let listed = ["episodes", "active"].iter().find_map(|key| state[key].as_array());
@@ -51,7 +53,7 @@ pub fn state(report: &StateReport) -> String {
             named.into_iter().flatten().map(|(name, entry)| (name.clone(), entry)).collect()
         }
     };
-    let Some((_, first @ Value::Object(_))) = rows.first() else { return out + "there is nothing yet\n" };
+    let Some((_, first @ Value::Object(_))) = rows.first() else { return out + "the model has no entries yet\n" };
     let columns = columns(first);
     let titles: Vec<String> = columns.iter().map(|path| path.join(".").to_uppercase()).collect();
     let mut heading = vec![("NAME", Side::Left)];
@@ -71,7 +73,12 @@ fn not_shown(of: &Value) -> String {
     }
     let sources = of["sources"].as_array().into_iter().flatten();
     let kept = sources.map(|source| format!("{} ({} kept)", cell(&source["source"]), cell(&source["kept"])));
-    format!("not all is shown: there is no room for all of {}\n", kept.collect::<Vec<_>>().join(", "))
+    format!("incomplete: the model has no room for all of {}\n", kept.collect::<Vec<_>>().join(", "))
+}
+
+/// Which partition an offset is of, in words: nothing of the one that is meant where none is named.
+fn of_partition(number: u32) -> String {
+    if number == Partition::EMBEDDED.get() { String::new() } else { format!(" of partition {number}") }
 }
 
 /// From where in the log figures count, in words.
@@ -102,7 +109,9 @@ fn columns(entry: &Value) -> Vec<Vec<&str>> {
 }
 
 pub fn diff(report: &DiffReport) -> String {
-    let mut out = format!("{} against {} as of offset {}, {}\n", report.left, report.right, report.offset, report.time);
+    let DiffReport { left, right, offset, time, .. } = report;
+    let of = of_partition(report.partition);
+    let mut out = format!("{left} against {right} as of offset {offset}{of}, {time}\n");
     if report.left_counts_from == report.right_counts_from {
         out += &format!("both {}\n", counts_from(&report.left_counts_from));
     } else {
@@ -115,7 +124,9 @@ pub fn diff(report: &DiffReport) -> String {
 }
 
 pub fn what_if(report: &Report) -> String {
-    let mut out = format!("offsets {} up to {}, as of {}\n", report.from, report.until, plain(&report.time));
+    let Report { from, until, time, .. } = report;
+    let of = of_partition(report.partition);
+    let mut out = format!("offsets {from} up to {until}{of}, as of {}\n", plain(time));
     let mut from: Vec<(&String, String)> = Vec::new();
     for (model, place) in &report.counts_from {
         from.push((model, counts_from(place)));
@@ -152,7 +163,7 @@ fn changes(left: &str, right: &str, changes: &[Change], more: u64) -> String {
     };
     let mut out = table(&heading, &changes.iter().map(row).collect::<Vec<_>>());
     if more > 0 {
-        out += &format!("and {more} more; --output json tells up to ten thousand\n");
+        out += &format!("and {more} more; --output json lists up to ten thousand\n");
     }
     out
 }

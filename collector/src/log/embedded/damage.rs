@@ -33,7 +33,7 @@ impl FoundDamage {
             file,
             first = first.get(),
             end = end.get(),
-            "the log is damaged: events cannot be read any more"
+            "the log is damaged: events are no longer readable"
         );
         self.known.insert(place, tells_more);
         self.waiting.push(damage);

@@ -25,7 +25,7 @@ impl SegmentFiles<FsDisk> {
     pub fn in_directory(directory: &Path, settings: LogSettings) -> Result<Self, EngineError> {
         let made = FsDisk::new(directory).map_err(|error| {
             let directory = directory.display();
-            EngineError(format!("making {directory} failed: {error}; check the directory's permissions and its disk"))
+            EngineError(format!("cannot create {directory}: {error}; check the directory's permissions and its disk"))
         });
         Ok(Self { disk: made?, settings })
     }

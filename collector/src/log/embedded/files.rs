@@ -9,7 +9,6 @@ use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, Seed, SegmentHeader};
 
 use super::found::OpenError;
-use crate::log::report::Damage;
 
 /// Bytes per read when a file cannot be read whole: one bad sector costs so many.
 pub(super) const RETRY_BYTES: usize = 4096;
@@ -28,6 +27,19 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 /// Whether this is a segment's name.
 pub(super) fn is_segment(name: &str) -> bool {
     parse_name(name).is_some()
+}
+
+/// A damaged range in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file's name.
+    pub file: String,
+    /// Where the range begins.
+    pub from: Position,
+    /// Where it ends, exclusive.
+    pub to: Position,
+    /// The kind of damage, for people.
+    pub what: &'static str,
 }
 
 /// The header of a segment of the unified log.
@@ -133,24 +145,24 @@ impl Survey {
     fn take<D: Disk>(&mut self, disk: &D, candidate: Candidate) -> Result<(), OpenError> {
         let Candidate { name, len, named, head } = candidate;
         if len > SEGMENT_BYTES_MAX {
-            self.damaged(&name, 0, len, "a file longer than any segment; it was left alone");
+            self.damaged(&name, 0, len, "a file longer than any segment; it was left unchanged");
             return Ok(());
         }
         match head {
             Head::Present { header, copies } if header.kind == LogKind::Unified => {
                 if Some(header.log_id) != self.log_id {
-                    self.damaged(&name, 0, len, "a segment of another log; it was left alone");
+                    self.damaged(&name, 0, len, "a segment of another log; it was left unchanged");
                     return Ok(());
                 }
                 if copies < 2 {
                     self.damaged(&name, 0, SEGMENT_HEADER_LEN as u64, "one of the two copies of the segment's header");
                 }
                 if (header.first_ordinal, header.generation) != named {
-                    self.damaged(&name, 0, 0, "the name does not fit the header, which counts");
+                    self.damaged(&name, 0, 0, "the name contradicts the header; the header is used");
                 }
                 self.add(name, len, &header, true);
             }
-            Head::Present { .. } => self.damaged(&name, 0, len, "a segment of a ring log; it was left alone"),
+            Head::Present { .. } => self.damaged(&name, 0, len, "a segment of a ring log; it was left unchanged"),
             Head::Blank | Head::Corrupted => return self.headless(disk, name, len, named),
         }
         Ok(())
@@ -166,13 +178,18 @@ impl Survey {
             self.blank.push(name);
             return Ok(());
         }
-        self.damaged(&name, 0, SEGMENT_HEADER_LEN as u64, "both copies of the segment's header; its name told them");
+        self.damaged(
+            &name,
+            0,
+            SEGMENT_HEADER_LEN as u64,
+            "both copies of the segment's header; they were rebuilt from its name",
+        );
         if let Some(log_id) = self.log_id {
             self.add(name, len, &header(log_id, named.1, named.0, Timestamp::default()), false);
         } else {
             // The number of its offsets is unknown, but every event has at least one byte.
             self.end_min = self.end_min.max(named.0.saturating_add(len));
-            self.damaged(&name, 0, len, "no segment tells the log's id, so that this one cannot be read");
+            self.damaged(&name, 0, len, "no segment has the log's id, so this one cannot be read");
         }
         Ok(())
     }

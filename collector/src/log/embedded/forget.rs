@@ -30,13 +30,13 @@ const UNFINISHED: &str = ".new";
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
     /// It is damaged, which every start reports. It is skipped until then.
-    #[error("{0} is not as it was written; its samples stay, and retention goes on behind it")]
+    #[error("{0} is damaged; its samples stay, and retention continues after it")]
     Unsound(String),
     /// Its batches are so small that emptying would make them larger, and it is as long as a segment may be.
-    #[error("{0} would become longer than a segment may be; its samples stay, and retention goes on behind it")]
+    #[error("{0} would become longer than a segment may be; its samples stay, and retention continues after it")]
     TooLong(String),
     /// The disk refuses the new file: it is full, or failing.
-    #[error("{name} cannot be written ({error}); the samples stay until it is tried again; check the log's disk")]
+    #[error("cannot write {name} ({error}); the samples stay until the next attempt; check the log's disk")]
     Write {
         /// The new file.
         name: String,
@@ -44,7 +44,7 @@ pub enum ForgetError {
         error: io::Error,
     },
     /// The new file is whole, but whether it has replaced the segment durably is unknown.
-    #[error("{name} could not be replaced for good ({error}); its samples may be there until it is tried again")]
+    #[error("replacing {name} did not become durable ({error}); its samples may remain until the next attempt")]
     Replace {
         /// The segment's file.
         name: String,

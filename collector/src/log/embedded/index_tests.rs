@@ -198,7 +198,7 @@ fn an_index_is_never_believed_over_its_segment() {
     disk.change(&segments[0], 517, |byte| byte ^ 1);
     let (log, recovery, found) = open(&disk);
     assert_eq!(found.histories, count - 2);
-    assert!(!recovery.damage.is_empty() && !recovery.holes.is_empty(), "{recovery:?}");
+    assert!(!log.damage_at_opening().is_empty() && !recovery.holes.is_empty(), "{recovery:?}");
     // A damaged segment never gets an index, so that every start reports it.
     index_all(&log);
     assert_eq!(open(&disk).1.holes, recovery.holes);
@@ -341,13 +341,13 @@ fn damage_that_a_reader_finds_is_reported_and_reported_again_by_the_next_start()
     let disk = SimDisk::of_seed(1);
     let names = with_points(&disk);
     disk.change(&segment_of(&names[1]).unwrap(), 100_000, |byte| !byte);
-    let (log, recovery, _) = open(&disk);
-    assert!(recovery.damage.is_empty(), "the index stands for a segment that nobody has read");
+    let (log, _, _) = open(&disk);
+    assert!(log.damage_at_opening().is_empty(), "the index stands for a segment that nobody has read");
     let (offsets, damage) = read_from_everywhere(&log, 20);
     assert!(matches!(damage[..], [ReadLogError::Damaged { .. }]), "{damage:?}");
     assert_eq!(offsets.len() as u64, log.durable_end().get() - 20, "no more than one batch is lost");
     assert!(!disk.names().contains(&names[1]));
-    assert_eq!(open(&disk).1.damage.len(), 1);
+    assert_eq!(open(&disk).0.damage_at_opening().len(), 1);
 }
 
 #[test]

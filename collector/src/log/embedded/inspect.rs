@@ -10,11 +10,11 @@ use afferent_protocol::ids::{Offset, Position, SourceId, Timestamp};
 use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN};
 use serde::Serialize;
 
-use super::files::{SegmentFile, survey};
+use super::files::{Damage, SegmentFile, survey};
 use super::found::OpenError;
 use super::walk::walk;
 use crate::log::proof::Doubt;
-use crate::log::report::{Damage, LostOffsets};
+use crate::log::report::LostOffsets;
 
 /// One segment file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -54,7 +54,7 @@ mod index_tests;
 mod tests;
 
 pub use engine::SegmentFiles;
-pub use files::log_id;
+pub use files::{Damage, log_id};
 pub use forget::{ForgetError, Forgetter};
 pub use found::OpenError;
 pub use indexer::Indexer;

@@ -62,7 +62,9 @@ pub enum ReadError {
         error: io::Error,
     },
     /// The disk returns other bytes than were written.
-    #[error("{file} is damaged: the events from offset {first} up to {end} cannot be read; reading may go on at {end}")]
+    #[error(
+        "{file} is damaged: the events from offset {first} up to {end} cannot be read; reading can continue at {end}"
+    )]
     Corrupt {
         /// The file's name.
         file: String,

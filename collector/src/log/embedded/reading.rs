@@ -60,7 +60,7 @@ where
             };
             if chunk.is_empty() {
                 let end = chunk.next();
-                let reason = String::from("the log ends in a hole");
+                let reason = String::from("the log ends with a gap");
                 return if end > from { Err(ReadLogError::Damaged { first: from, end, reason }) } else { Ok(()) };
             }
             for entry in chunk.entries() {
@@ -88,7 +88,7 @@ where
     fn with_extracts(&self, own: &SourceId, take: &mut dyn FnMut(&dyn Extracts)) {
         match self.extracts(own) {
             Ok(extracts) => take(&extracts),
-            Err(error) => tracing::debug!(%error, "the log's extracts cannot be read; its entries are"),
+            Err(error) => tracing::debug!(%error, "cannot read the log's extracts; reading its entries instead"),
         }
     }
 

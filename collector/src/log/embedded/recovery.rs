@@ -9,7 +9,7 @@ use afferent_protocol::limits::BATCH_BYTES_MAX;
 use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
 use afferent_protocol::session::signed::LogId;
 
-use super::files::{Segment, SegmentFile, Survey, survey};
+use super::files::{Damage, Segment, SegmentFile, Survey, survey};
 use super::found::OpenError;
 use super::index::Runs;
 use super::segment_index::SegmentIndex;
@@ -39,6 +39,8 @@ pub(super) struct RecoveredLog<F> {
     pub runs: Runs,
     pub end: u64,
     pub active: Option<Active<F>>,
+    /// All damage, for people; at most as many ranges as are worth reading.
+    pub damage: Vec<Damage>,
 }
 
 /// How a start reads the segments before the newest one, and which callback takes the result.
@@ -93,8 +95,7 @@ pub(super) fn open<D: Disk>(
     let walked = walk(disk, &survey, &mut found)?;
     let RecoveryVisitor { runs, batches, .. } = found;
     for name in &survey.blank {
-        disk.remove(name)
-            .map_err(|error| OpenError::disk(&format!("removing {name}, which was never begun"), error))?;
+        disk.remove(name).map_err(|error| OpenError::disk(&format!("removing {name}, which was never used"), error))?;
     }
     // A name that a crash left undurable must not vanish once its batches are acked.
     disk.sync_directory().map_err(|error| OpenError::disk("making its file names durable", error))?;
@@ -117,13 +118,11 @@ pub(super) fn open<D: Disk>(
         is_new: survey.segments.is_empty() && survey.end_min == 0,
         end: Offset::new(walked.end),
         batches,
-        segments: survey.segments.len() as u64,
         torn: walked.torn,
         holes: walked.holes,
-        damage,
     };
     let (generation_next, term) = (survey.generation_next, entropy());
-    Ok((RecoveredLog { log_id, term, generation_next, runs, end: walked.end, active }, recovery))
+    Ok((RecoveredLog { log_id, term, generation_next, runs, end: walked.end, active, damage }, recovery))
 }
 
 /// The last segment, when it can be continued.

@@ -58,10 +58,10 @@ pub(super) struct SegmentIndex {
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// It is damaged, which every start reports.
-    #[error("{0} is not as it was written; it is read whole at every start")]
+    #[error("{0} is damaged; it is read completely at every start")]
     Unsound(String),
     /// The disk refuses.
-    #[error("the index {name} cannot be written ({error}); the segment is read whole at the next start")]
+    #[error("cannot write the index {name} ({error}); the next start reads the segment completely")]
     Disk {
         /// The index's file.
         name: String,

@@ -59,7 +59,7 @@ fn what_was_committed_is_read_back_before_and_after_a_restart_over_many_segments
     assert!(disk.names().len() > 3, "several segments");
     let (log, recovery, found) = open(&disk.after_power_cut());
     assert_eq!((found, recovery.batches), (written.clone(), 100));
-    assert!(recovery.damage.is_empty() && recovery.holes.is_empty() && !recovery.torn, "{recovery:?}");
+    assert!(log.damage_at_opening().is_empty() && recovery.holes.is_empty() && !recovery.torn, "{recovery:?}");
     assert_eq!(read_all(&log), written);
     assert_eq!(log.durable_end(), Offset::new(300));
     let reader = log.reader();
@@ -203,6 +203,28 @@ fn a_failed_commit_leaves_no_files_behind() {
     log.append(&parse(&batch), clock(0).wall);
     assert_eq!(log.commit().unwrap(), Offset::new(3));
     assert_eq!(open(&disk.after_power_cut()).2.len(), 1);
+}
+
+#[test]
+fn no_power_cut_while_a_commit_of_several_segments_is_given_up_makes_offsets_look_lost() {
+    for (seed, operation) in (0..40).flat_map(|seed| (8..24).map(move |operation| (seed, operation))) {
+        let disk = SimDisk::of_seed(seed);
+        let mut agent = Agent::new("press", Stream::Samples, 1);
+        let (mut log, ..) = open(&disk);
+        for _ in 0..6 {
+            log.append(&parse(&agent.samples(120)), clock(0).wall);
+        }
+        disk.refuse(5, 5);
+        disk.stop_after(operation);
+        assert!(log.commit().is_err());
+        let disk = disk.power_cut();
+        disk.refuse(0, 0);
+        disk.stop_never();
+        let (log, recovery, found) = open(&disk);
+        assert_eq!(log.reader().first(), Offset::ZERO, "{seed} {operation}: the log begins where nothing was removed");
+        assert!(recovery.holes.is_empty(), "{seed} {operation}: {recovery:?}");
+        assert_eq!(log.durable_end().get(), found.last().map_or(0, |(first, header)| first + u64::from(header.count)));
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl<D: Disk> Trimmer<D> {
         }
         if trimmed.segments > 0 {
             let synced = self.disk.sync_directory();
-            synced.map_err(|error| OpenError::disk("making the removal of segments durable", error))?;
+            synced.map_err(|error| OpenError::disk("syncing the removal of segments", error))?;
         }
         Ok(trimmed)
     }

@@ -7,10 +7,10 @@ use afferent_protocol::ids::{Offset, Position};
 use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, SEGMENT_HEADER_LEN};
 
-use super::files::{Segment, SegmentFile, Survey, read_whole};
+use super::files::{Damage, Segment, SegmentFile, Survey, read_whole};
 use super::found::OpenError;
 use super::window::Window;
-use crate::log::report::{Damage, LostOffsets};
+use crate::log::report::LostOffsets;
 
 /// The number of damaged ranges that are listed one by one; the rest shows only as holes.
 const DAMAGE_TOLD_MAX: usize = 1000;
@@ -70,7 +70,7 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) ->
         let bad = read_whole(disk, &segment.file.name, segment.len, &mut bytes)?;
         walked.segment(segment, &bytes, from, visit);
         if bad {
-            walked.damaged(segment, 0, segment.len, "places that the disk cannot read");
+            walked.damaged(segment, 0, segment.len, "bytes that the disk cannot read");
             walked.log_end = LogEnd::Ragged;
             if segment.limit == u64::MAX {
                 // A segment that the disk may return later keeps its offsets.
@@ -136,7 +136,7 @@ impl WalkResult {
                 return;
             }
             if head.ordinal < self.end {
-                self.damaged(segment, position.get(), position.get(), "an entry whose offsets are there already");
+                self.damaged(segment, position.get(), position.get(), "an entry whose offsets exist already");
                 continue;
             }
             if head.ordinal > self.end && !is_known_durable(segment, bytes, self.end) {
@@ -163,7 +163,7 @@ impl WalkResult {
             return;
         }
         self.torn |= is_last;
-        let what = if is_last { "an unfinished write at the end" } else { "bytes behind the last entry" };
+        let what = if is_last { "an unfinished write at the end" } else { "bytes after the last entry" };
         self.damaged(segment, end, segment.len, what);
     }
 

@@ -8,7 +8,7 @@ use crate::log::engine::CommitError;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
     /// A new segment could not be created: the disk is full, read-only or gone.
-    #[error("no new segment {name} of {bytes} bytes can be made: {error}; {}", remedy(error))]
+    #[error("cannot create a new segment {name} of {bytes} bytes: {error}; {}", remedy(error))]
     Create {
         /// The file's name.
         name: String,
@@ -18,7 +18,7 @@ pub(super) enum WriteError {
         error: io::Error,
     },
     /// A write failed.
-    #[error("writing to {name} failed: {error}; {}; the log goes on in a new segment", remedy(error))]
+    #[error("writing to {name} failed: {error}; {}; the log continues in a new segment", remedy(error))]
     Write {
         /// The file's name.
         name: String,
@@ -26,7 +26,7 @@ pub(super) enum WriteError {
         error: io::Error,
     },
     /// A sync failed: the written bytes may or may not be on disk.
-    #[error("making {name} durable failed: {error}; {}; the log goes on in a new segment", remedy(error))]
+    #[error("syncing {name} failed: {error}; {}; the log continues in a new segment", remedy(error))]
     Sync {
         /// The file's name.
         name: String,
@@ -48,12 +48,12 @@ fn remedy(error: &io::Error) -> &'static str {
     match (error.kind(), Errno::from_io_error(error)) {
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "free space on the log's disk, or enlarge it",
         (ErrorKind::ReadOnlyFilesystem, _) => {
-            "the file system is read-only, as after an error of its disk; look into the kernel's log, then mount it anew"
+            "the file system is read-only, as after a disk error; check the kernel's log, then mount it again"
         }
-        (_, Some(Errno::IO)) => "the disk itself fails; look into the kernel's log (dmesg), and replace it",
-        (ErrorKind::PermissionDenied, _) => "let the collector's user write in the log's directory",
-        (ErrorKind::NotFound, _) => "the log's directory is gone; put it back, or mount its disk",
-        _ => "look at the log's disk and at the kernel's log",
+        (_, Some(Errno::IO)) => "the disk fails; check the kernel's log (dmesg), and replace the disk",
+        (ErrorKind::PermissionDenied, _) => "allow the collector's user to write to the log's directory",
+        (ErrorKind::NotFound, _) => "the log's directory is gone; restore it, or mount its disk",
+        _ => "check the log's disk and the kernel's log",
     }
 }
 
@@ -72,6 +72,6 @@ mod tests {
             assert!(says(errno).contains(words), "{}", says(errno));
         }
         let failing = says(Errno::IO);
-        assert!(failing.contains("the disk itself fails") && !failing.contains("free space"), "{failing}");
+        assert!(failing.contains("the disk fails") && !failing.contains("free space"), "{failing}");
     }
 }

@@ -10,7 +10,7 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
 use afferent_protocol::session::signed::LogId;
 
 use super::buffer::{Buffer, WriteGroup};
-use super::files::{self, SegmentFile};
+use super::files::{self, Damage, SegmentFile};
 use super::forget::Forgetter;
 use super::found::OpenError;
 use super::index::Shared;
@@ -56,6 +56,8 @@ pub struct EmbeddedLog<D: Disk> {
     now: Timestamp,
     /// Segments that were begun since the last successful commit: nothing in them counts.
     fresh: Vec<String>,
+    /// The damage that opening found.
+    damage: Vec<Damage>,
 }
 
 /// The position of a written part.
@@ -107,7 +109,13 @@ impl<D: Disk> EmbeddedLog<D> {
             end: opened.end,
             now,
             fresh: Vec::new(),
+            damage: opened.damage,
         }
+    }
+
+    /// The damaged ranges that opening found, for people. They stay as they are.
+    pub fn damage_at_opening(&self) -> &[Damage] {
+        &self.damage
     }
 
     /// The builder of the indexes of finished segments. It runs on a thread of its own.
@@ -180,8 +188,12 @@ impl<D: Disk> EmbeddedLog<D> {
     /// header keeps their content from counting.
     fn give_up(&mut self) {
         self.active = None;
-        for name in self.fresh.drain(..) {
-            let _ = self.disk.remove(&name);
+        for name in self.fresh.drain(..).rev() {
+            // After a power cut a file may be there again, but none without those that were begun before it: their offsets
+            // would look as if they were lost.
+            if self.disk.remove(&name).and_then(|()| self.disk.sync_directory()).is_err() {
+                break;
+            }
         }
         self.buffer.clear();
         self.end = self.shared.durable_end();

@@ -2,7 +2,6 @@
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
@@ -10,6 +9,7 @@ use super::super::span::Span;
 use super::super::{CountedFrom, Definition, Fold, ModelId};
 use super::Models;
 use super::replay::{Cancel, ReplayError, fold_log, start_of};
+use crate::log::address::Partition;
 use crate::subscribe::{Start, StartError};
 
 /// The time or offset of a requested state.
@@ -28,10 +28,12 @@ pub enum AsOf {
 }
 
 /// The state of a model at one offset.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StateAt {
     /// The model.
     pub model: ModelId,
+    /// The partition that was folded; all offsets are of it.
+    pub partition: Partition,
     /// The first offset that the state does not include.
     pub offset: Offset,
     /// The time of the state, by the collector's clock.
@@ -45,6 +47,8 @@ pub struct StateAt {
 /// The differences between two models at one offset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
+    /// The partition that was folded; all offsets are of it.
+    pub partition: Partition,
     /// The first offset that neither state includes.
     pub offset: Offset,
     /// The time of the states, by the collector's clock.
@@ -67,7 +71,7 @@ pub enum AskError {
         error: String,
     },
     /// The model is being made for the first time.
-    #[error("{model} is being made from the log: it has seen the events before offset {offset} of {end}")]
+    #[error("{model} is being computed from the log: it has read the events before offset {offset} of {end}")]
     NotReady {
         /// The model.
         model: ModelId,
@@ -103,7 +107,7 @@ impl Models {
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 let (end, at) = self.resolve(as_of)?;
                 let fold = self.replayed(definition, end, cancel)?;
-                state_of(&fold, definition, at.unwrap_or(fold.time()), span)
+                self.state_of(&fold, definition, at.unwrap_or(fold.time()), span)
             }
         }
     }
@@ -128,13 +132,14 @@ impl Models {
                 let (end, at) = self.resolve(as_of)?;
                 let of = |definition| {
                     let fold = self.replayed(definition, end, cancel)?;
-                    state_of(&fold, definition, at.unwrap_or(fold.time()), Span::default())
+                    self.state_of(&fold, definition, at.unwrap_or(fold.time()), Span::default())
                 };
                 (of(left)?, of(right)?)
             }
         };
         let counts_from = [left.counts_from, right.counts_from];
-        Ok(Difference { offset: left.offset, time: left.time, counts_from, changes: diff(&left.state, &right.state) })
+        let (partition, changes) = (left.partition, diff(&left.state, &right.state));
+        Ok(Difference { partition, offset: left.offset, time: left.time, counts_from, changes })
     }
 
     /// The offset of a request, and its time if the request named a time.
@@ -182,16 +187,17 @@ impl Models {
             let offset = progress.map_or(live.next(), |progress| progress.read().0);
             return Err(AskError::NotReady { model: definition.id.clone(), offset, end });
         }
-        state_of(live, definition, now, span)
+        self.state_of(live, definition, now, span)
     }
-}
 
-fn state_of(fold: &Fold, definition: &Definition, time: Timestamp, span: Span) -> Result<StateAt, AskError> {
-    let model = definition.id.clone();
-    let member = fold.member(&model).expect("it was folded or found there");
-    if let Some(error) = &member.failed {
-        return Err(AskError::Failed { model, error: error.clone() });
+    fn state_of(&self, fold: &Fold, definition: &Definition, time: Timestamp, span: Span) -> Result<StateAt, AskError> {
+        let model = definition.id.clone();
+        let member = fold.member(&model).expect("it was folded or found there");
+        if let Some(error) = &member.failed {
+            return Err(AskError::Failed { model, error: error.clone() });
+        }
+        let (partition, counts_from) = (self.partition(), member.counts_from);
+        let state = member.model.view_within(time, span);
+        Ok(StateAt { model, partition, offset: fold.next(), time, counts_from, state })
     }
-    let counts_from = member.counts_from;
-    Ok(StateAt { model, offset: fold.next(), time, counts_from, state: member.model.view_within(time, span) })
 }

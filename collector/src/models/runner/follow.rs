@@ -71,7 +71,7 @@ impl Models {
                     }
                 }
                 Err(ReplayError::Cancelled) => break,
-                Err(error) => tracing::error!(%error, "the models cannot read the log; trying again in a moment"),
+                Err(error) => tracing::error!(%error, "the models cannot read the log; retrying"),
             }
             runtime.block_on(self.wait(&mut durable));
         }
@@ -139,14 +139,14 @@ impl Models {
             let stopping = || self.0.stopping.is_requested();
             let caught_up = fold_log(log, &mut fold, end, &stopping, &mut Fold::entry);
             if let Err(error) = caught_up {
-                tracing::warn!(%error, "a model that was made again cannot be taken in yet");
+                tracing::warn!(%error, "a recomputed model cannot replace the present one yet");
                 locked(&self.0.finished).push(fold);
                 continue;
             }
             assert_eq!(fold.next(), end, "a model joins the others where they are");
             for mut member in fold.members {
                 member.sort(false);
-                tracing::info!(model = %member.id, offset = end.get(), "a model was made again and follows the log");
+                tracing::info!(model = %member.id, offset = end.get(), "a model was recomputed and follows the log");
                 let id = member.id.clone();
                 self.live().join(member);
                 locked(&self.0.rebuilding).remove(&id);
@@ -175,6 +175,6 @@ impl Models {
 /// Saves a state; a failed save only costs a longer start.
 pub(super) fn save(store: &SnapshotFiles, definition: &Definition, snapshot: &Snapshot) {
     if let Err(error) = store.save(definition, snapshot) {
-        tracing::warn!(model = %definition.id, %error, "a model's state cannot be saved");
+        tracing::warn!(model = %definition.id, %error, "cannot save a model's state");
     }
 }

@@ -22,7 +22,6 @@ use std::thread::JoinHandle;
 
 use afferent_host::stop::Stop;
 use afferent_protocol::ids::{Offset, Timestamp};
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 pub use ask::{AsOf, AskError, Difference, StateAt};
@@ -32,6 +31,7 @@ pub use replay::{Cancel, ReplayError, fold_log, start_of};
 use super::store::SnapshotFiles;
 use super::{CountedFrom, Definition, Fold, ModelId, Shortage};
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::supervise::{Part, Supervisor};
 use crate::turns::Commits;
 
@@ -91,7 +91,7 @@ struct RebuildProgress {
 }
 
 /// The status of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// Its name.
     pub name: String,
@@ -107,6 +107,8 @@ pub struct Status {
     pub state: String,
     /// Why it failed.
     pub error: Option<String>,
+    /// The partition that it folds; all offsets are of it.
+    pub partition: Partition,
     /// The first offset that it has not applied.
     pub offset: u64,
     /// Ingest time of the last event that it has applied.
@@ -153,6 +155,11 @@ impl Models {
         let body = move || follower.follow(durable.clone(), &runtime);
         let follower = supervisor.thread(Part::Models, body)?;
         Ok((models.clone(), Threads { follower, models }))
+    }
+
+    /// The partition that the models fold.
+    pub fn partition(&self) -> Partition {
+        self.0.log.partition()
     }
 
     /// All models, in the order in which they were defined.
@@ -206,6 +213,7 @@ impl Models {
             title: definition.of.title().to_owned(),
             state: state.to_owned(),
             error: failed.filter(|_| rebuilding.is_none()),
+            partition: self.partition(),
             offset: next.get(),
             time,
             counts_from,
@@ -223,12 +231,12 @@ impl Threads {
     /// Waits until all threads have ended, which they do after the stop; states are saved then. Blocks.
     pub fn join(self) {
         if self.follower.join().is_err() {
-            tracing::error!("the thread of the models ended in a panic");
+            tracing::error!("the thread of the models panicked");
         }
         let rebuilders = std::mem::take(&mut *locked(&self.models.0.rebuilders));
         for rebuilder in rebuilders {
             if rebuilder.join().is_err() {
-                tracing::error!("a thread that made a model again ended in a panic");
+                tracing::error!("a thread that recomputed a model panicked");
             }
         }
     }

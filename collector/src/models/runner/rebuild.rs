@@ -20,10 +20,10 @@ const NEAR_EVENTS: u64 = 10_000;
 #[derive(Debug, thiserror::Error)]
 pub enum RecomputeError {
     /// The model is being rebuilt already.
-    #[error("{0} is being made again already")]
+    #[error("{0} is being recomputed already")]
     UnderWay(String),
     /// Too many models are being rebuilt.
-    #[error("{MODEL_REBUILDS_MAX} models are being made again, and no more are at a time")]
+    #[error("{MODEL_REBUILDS_MAX} models are being recomputed, which is the limit")]
     TooMany,
     /// The log cannot be read.
     #[error(transparent)]
@@ -74,7 +74,7 @@ impl Models {
         let progress = Arc::new(RebuildProgress::default());
         progress.publish(&fold);
         for member in &fold.members {
-            tracing::info!(model = %member.id, from = fold.next().get(), "a model is made again from the log");
+            tracing::info!(model = %member.id, from = fold.next().get(), "recomputing a model from the log");
             locked(&self.0.rebuilding).insert(member.id.clone(), Arc::clone(&progress));
         }
         let models = self.clone();
@@ -117,13 +117,13 @@ impl Models {
                 Ok(()) => {
                     self.save_rebuilt(&fold);
                     let (at, behind) = (fold.next().get(), end.since(fold.next()));
-                    tracing::info!(at, behind, models = fold.members.len(), "models are being made again");
+                    tracing::info!(at, behind, models = fold.members.len(), "recomputing models");
                 }
                 Err(error) if stopping() => {
-                    return tracing::debug!(%error, "a model is made again after the next start");
+                    return tracing::debug!(%error, "the next start recomputes a model");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the log cannot be read to make a model again; trying again in a moment");
+                    tracing::error!(%error, "cannot read the log to recompute a model; retrying");
                     std::thread::sleep(std::time::Duration::from_secs(1));
                 }
             }

@@ -84,6 +84,7 @@ pub fn start_of(definition: &Definition, store: Option<&SnapshotFiles>, log: &dy
     if let Some(store) = store {
         let mut at = end;
         while let Some(snapshot) = store.nearest(definition, at, log) {
+            assert!(snapshot.place.offset <= at, "a snapshot has seen nothing behind the wanted offset");
             match model.load(&snapshot.state) {
                 Ok(()) => return Fold::after(vec![FoldMember::new(definition.id.clone(), model)], &snapshot),
                 Err(error) => store.set_aside(&definition.id, snapshot.place.offset, &error.to_string()),

@@ -65,18 +65,18 @@ impl<'de, T: Deserialize<'de>, D: Deserialize<'de>> Deserialize<'de> for ClaimTa
         let share = usize::try_from(share).unwrap_or(usize::MAX);
         let mut shares = Self { ranks: Ranks::restored(share, &sources), not_shown, ..Self::default() };
         if sources.iter().collect::<HashSet<_>>().len() != sources.len() {
-            return Err(De::Error::custom("a source is there twice"));
+            return Err(De::Error::custom("a source is listed twice"));
         }
         for ReadName { name, begun, claims, value } in names {
             if shares.get(&name).is_some() {
-                return Err(De::Error::custom("a name is there twice"));
+                return Err(De::Error::custom("a name is listed twice"));
             }
             let (lot, place) = (lot(&name), shares.slots.len() as u32);
             let mut all = Vec::with_capacity(claims.len());
             for (source, rank, of_source) in claims {
                 let is_second = all.iter().any(|claim: &Claim<D>| claim.source == source);
                 if source as usize >= sources.len() || is_second {
-                    return Err(De::Error::custom("a claim is of no source, or there twice"));
+                    return Err(De::Error::custom("a claim has no source, or is listed twice"));
                 }
                 shares.ranks.put(source, Weight { rank, lot }, place);
                 all.push(Claim { source, rank, of_source });

@@ -45,19 +45,19 @@ const VARIABLES: [&str; 20] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConditionError {
     /// It is too long.
-    #[error("has {0} bytes, and at most {PLAN_CONDITION_BYTES_MAX} are taken")]
+    #[error("has {0} bytes; the limit is {PLAN_CONDITION_BYTES_MAX}")]
     TooLong(usize),
     /// It is not CEL.
     #[error("cannot be read: {0}")]
     Text(String),
     /// It names a variable that events do not have.
-    #[error("names `{name}`, which events do not have; there are {}", VARIABLES.join(", "))]
+    #[error("uses `{name}`, which events do not have; they have {}", VARIABLES.join(", "))]
     Variable {
         /// The variable.
         name: String,
     },
     /// It loops over a list.
-    #[error("goes through a list (all, exists, filter, map), which is not taken here: it may take forever")]
+    #[error("loops over a list (all, exists, filter, map), which is not supported: it could run forever")]
     Loop,
 }
 
@@ -96,7 +96,7 @@ impl RuleCondition {
         context.set_variable_resolver(&variables);
         match self.program.execute(&context) {
             Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(format!("it is {other:?}, and neither true nor false")),
+            Ok(other) => Err(format!("it returns {other:?} instead of true or false")),
             Err(error) => Err(error.to_string()),
         }
     }

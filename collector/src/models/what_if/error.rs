@@ -11,7 +11,7 @@ use crate::subscribe::FilterError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// It is too long.
-    #[error("the plan has {0} bytes, and at most {PLAN_BYTES_MAX} are taken")]
+    #[error("the plan has {0} bytes; the limit is {PLAN_BYTES_MAX}")]
     TooLong(usize),
     /// It is not TOML, or has unknown keys.
     #[error("the plan, line {line}: {message}")]
@@ -22,7 +22,7 @@ pub enum PlanError {
         message: String,
     },
     /// It has too many parts.
-    #[error("{what} are {given}, and at most {taken} are taken")]
+    #[error("{what} are {given}; the limit is {taken}")]
     TooMany {
         /// The name of the parts.
         what: String,
@@ -32,7 +32,7 @@ pub enum PlanError {
         taken: usize,
     },
     /// It names a model that does not exist.
-    #[error("{place}: there is no model {model:?}; there are {known}")]
+    #[error("{place}: there is no model {model:?}; the models are {known}")]
     Model {
         /// The position in the plan.
         place: String,
@@ -81,7 +81,7 @@ pub(super) fn time(place: &str, key: &str, value: &toml::Value) -> Result<Timest
     let time: Result<jiff::Timestamp, _> = text.parse();
     let time = time.map_err(|_| PlanError::Key {
         place: place.to_owned(),
-        message: format!("`{key}` is no time; write it as 2021-09-13T23:54:31Z"),
+        message: format!("`{key}` is not a time; write it as 2021-09-13T23:54:31Z"),
     })?;
     Ok(Timestamp::clamped(time.as_microsecond()))
 }

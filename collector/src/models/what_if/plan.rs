@@ -202,24 +202,24 @@ impl RawRule {
             ("event", self.event.is_some(), RuleKind::Add),
         ];
         if let Some((key, ..)) = given.iter().find(|(_, is_given, of)| *is_given && *of != self.action) {
-            return refuse(format!("`{key}` is not for the action {:?}", self.action).to_lowercase());
+            return refuse(format!("`{key}` does not belong to the action {:?}", self.action).to_lowercase());
         }
         let chooses = [&self.when, &self.types, &self.subject, &self.source].iter().any(|key| key.is_some());
         if self.action == RuleKind::Add && (chooses || self.from.is_some() || self.until.is_some()) {
-            return refuse("an event that is added has its own time, and no condition".to_owned());
+            return refuse("an added event has its own time and no condition".to_owned());
         }
         if [self.by_s, self.factor, self.plus].iter().flatten().any(|number| !number.is_finite()) {
             return refuse("a number is not finite".to_owned());
         }
         let action = match (self.action, &self.set, &self.event) {
             (RuleKind::Add, _, Some(event)) => return Ok((Some(event.checked(place)?), None)),
-            (RuleKind::Add, _, None) => return refuse("`event` is missing: what is added".to_owned()),
-            (RuleKind::Relabel, None, _) => return refuse("`set` is missing: what is told instead".to_owned()),
+            (RuleKind::Add, _, None) => return refuse("`event` is missing: the event to add".to_owned()),
+            (RuleKind::Relabel, None, _) => return refuse("`set` is missing: the values to report instead".to_owned()),
             (RuleKind::Relabel, Some(set), _) => RuleAction::Relabel(Box::new(set.checked(place)?)),
             (RuleKind::Drop, ..) => RuleAction::Drop,
             (RuleKind::Shift, ..) => match self.by_s {
                 Some(by_s) => RuleAction::Shift { by_us: (by_s * 1e6) as i64 },
-                None => return refuse("`by_s` is missing: by how many seconds".to_owned()),
+                None => return refuse("`by_s` is missing: the number of seconds".to_owned()),
             },
             (RuleKind::Scale, ..) if self.factor.is_none() && self.plus.is_none() => {
                 return refuse("`factor` or `plus` is missing".to_owned());

@@ -9,17 +9,20 @@ use utoipa::ToSchema;
 use super::super::CountedFromView;
 use super::super::diff::Changes;
 
-/// What happened, and what would have.
+/// What happened, and the alternatives of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = WhatIfReport)]
 pub struct Report {
-    /// The first offset that was read, as text: JSON's numbers end at 2^53.
+    /// The first offset that was read, as a string: JSON's numbers end at 2^53.
     pub from: String,
-    /// The first one that was not.
+    /// The offset after the last one that was read.
     pub until: String,
-    /// As of when the states are, by the collector's clock.
+    /// The partition of the log; all offsets are of it.
+    #[serde(default)]
+    pub partition: u32,
+    /// Time of the states, by the collector's clock.
     pub time: String,
-    /// From where in the log each model counts, by model: for what happened and for the alternatives alike.
+    /// The start of the figures, by model; the same for what happened and for the alternatives.
     #[serde(default)]
     pub counts_from: BTreeMap<String, CountedFromView>,
     /// The states of what happened, by model.
@@ -27,20 +30,20 @@ pub struct Report {
     pub actual: BTreeMap<String, Value>,
     /// The alternatives, in the order of the plan.
     pub alternatives: Vec<AlternativeReport>,
-    /// Differences on the way.
+    /// The differences over time.
     pub timeline: Vec<Point>,
 }
 
-/// What came out of one alternative.
+/// The result of one alternative.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlternativeReport {
     /// Its name.
     pub name: String,
-    /// Events that did not happen in it.
+    /// Number of events that it drops.
     pub dropped: u64,
-    /// Events that were changed in it.
+    /// Number of events that it changes.
     pub changed: u64,
-    /// Events that happened in it only.
+    /// Number of events that it adds.
     pub added: u64,
     /// What differs from what happened, by model: left is actual, right is assumed.
     pub changes: BTreeMap<String, Changes>,
@@ -49,12 +52,12 @@ pub struct AlternativeReport {
     pub states: BTreeMap<String, Value>,
 }
 
-/// How far alternatives are from what happened, at a place on the way.
+/// The differences between alternatives and what happened, at one place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Point {
-    /// The first offset that was not seen by then.
+    /// The first offset that was not read by then.
     pub offset: String,
-    /// When the last event before it was ingested.
+    /// Ingest time of the last event before it.
     pub time: String,
     /// Figures that differ, of each alternative by name; the key figures where the plan has them.
     pub alternatives: BTreeMap<String, Changes>,

@@ -205,17 +205,17 @@ impl RawAdded {
         let refuse = |message: &str| Err(PlanError::Key { place: place.to_owned(), message: message.to_owned() });
         check_subject(place, Some(&self.subject))?;
         match self.kind {
-            AddedKind::Sample if self.value.is_none() => return refuse("a sample that is added needs a `value`"),
-            AddedKind::State if self.state.is_none() => return refuse("a state that is added needs a `state`"),
+            AddedKind::Sample if self.value.is_none() => return refuse("an added sample needs a `value`"),
+            AddedKind::State if self.state.is_none() => return refuse("an added state needs a `state`"),
             AddedKind::Alarm if self.condition.is_none() => {
-                return refuse("an alarm that is added needs a `condition`");
+                return refuse("an added alarm needs a `condition`");
             }
             _ => {}
         }
         let added = Added { raw: self.clone(), time: time(place, "time", &self.time)? };
         match added.event().check() {
             Ok(()) => Ok(added),
-            Err(error) => refuse(&format!("the event that is added: {error}")),
+            Err(error) => refuse(&format!("the added event: {error}")),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::plan::{Alternative, Plan};
 use super::report::{AlternativeReport, Point, Report};
 use crate::limits::{PLAN_POINT_CHANGES_MAX, PLAN_POINTS};
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::log::events::Entry;
 
 /// Added events are numbered from here on: beyond any offset of a log, so that each has a different one.
@@ -23,7 +24,7 @@ const ADDED_FROM: u64 = 1 << 63;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanRunError {
     /// A condition cannot be evaluated for an event.
-    #[error("{place}: `when` cannot be told for the event at offset {offset} ({subject}): {error}")]
+    #[error("{place}: `when` cannot be evaluated for the event at offset {offset} ({subject}): {error}")]
     Condition {
         /// Alternative and rule.
         place: String,
@@ -143,8 +144,8 @@ impl<'p> WhatIf<'p> {
         self.timeline.push(Point { offset, time, alternatives });
     }
 
-    /// Ends the run; the states are as of `at`, or of the last event.
-    pub fn finish(self, at: Option<Timestamp>) -> Result<Report, PlanRunError> {
+    /// Ends the run over a part of this partition; the states are as of `at`, or of the last event.
+    pub fn finish(self, partition: Partition, at: Option<Timestamp>) -> Result<Report, PlanRunError> {
         let (from, until) = (self.from.to_string(), self.actual.next().to_string());
         let time = at.unwrap_or(self.actual.time());
         let (members, span) = (&self.actual.members, self.plan.span);
@@ -152,7 +153,8 @@ impl<'p> WhatIf<'p> {
         let actual = states(members, time, span, "what happened")?;
         let alternatives = self.alternatives.into_iter().map(|running| running.report(&actual, time, span));
         let (alternatives, timeline) = (alternatives.collect::<Result<_, _>>()?, self.timeline);
-        Ok(Report { from, until, time: super::super::time_text(time), counts_from, actual, alternatives, timeline })
+        let (partition, time) = (partition.get(), super::super::time_text(time));
+        Ok(Report { from, until, partition, time, counts_from, actual, alternatives, timeline })
     }
 }
 
@@ -312,5 +314,5 @@ pub(super) fn run(
             return Err(ReplayError::Cancelled.into());
         }
     }
-    what_if.finish(at)
+    what_if.finish(log.partition(), at)
 }

@@ -123,20 +123,20 @@ fn faults_of_a_plan_are_reported_by_alternative_rule_and_key() {
     for (text, told) in [
         (rule("action = \"drop\"\nwhen = \"code ==\""), "alternative \"x\", rule 1: `when`"),
         (rule("action = \"drop\"\nwhen = \"colour == 'x'\""), "`colour`"),
-        (rule("action = \"drop\"\nby_s = 3"), "`by_s` is not for the action drop"),
+        (rule("action = \"drop\"\nby_s = 3"), "`by_s` does not belong to the action drop"),
         (rule("action = \"shift\""), "`by_s` is missing"),
-        (rule("action = \"drop\"\nfrom = \"yesterday\""), "`from` is no time"),
+        (rule("action = \"drop\"\nfrom = \"yesterday\""), "`from` is not a time"),
         (rule("action = \"drop\"\nsubject = \"[\""), "the subject pattern"),
         (rule("action = \"relabel\"\nset = { subject = \"a//b\" }"), "empty level"),
         (rule("action = \"burn\""), "line 4"),
         ("modles = []".to_owned(), "line 1"),
-        ("span = { from = \"noon\" }".to_owned(), "span: `from` is no time"),
+        ("span = { from = \"noon\" }".to_owned(), "span: `from` is not a time"),
         (
             "span = { from = 1970-01-02T00:00:00Z, until = 1970-01-01T00:00:00Z }".to_owned(),
             "`until` is not after `from`",
         ),
-        ("models = [\"kpi@7\"]".to_owned(), "there is no model \"kpi@7\"; there are states@1"),
-        (format!("name = \"{}\"", "x".repeat(70_000)), "at most 65536"),
+        ("models = [\"kpi@7\"]".to_owned(), "there is no model \"kpi@7\"; the models are states@1"),
+        (format!("name = \"{}\"", "x".repeat(70_000)), "the limit is 65536"),
     ] {
         let error = plan(&text).unwrap_err().to_string();
         assert!(error.contains(told), "{text}: {error}");

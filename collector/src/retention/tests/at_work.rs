@@ -96,7 +96,7 @@ fn by_age_goes_what_attestations_make_old_and_a_clock_that_is_years_ahead_makes_
     let mut waits = at_work(age("30d"));
     assert_eq!(waits.look(), Offset::ZERO, "by this machine's clock all of it is years old");
     let warning = waits.warning(CLOCK).expect("it says so");
-    assert!(warning.contains("ahead of what attestations and agents say"), "{warning}");
+    assert!(warning.contains("ahead of the time of attestations and agents"), "{warning}");
     // The control: some entries are older than half an hour by the attested time, and some are not.
     let mut goes = at_work(age("30m"));
     let end = goes.log.kept().end;
@@ -110,7 +110,7 @@ fn nothing_is_old_until_an_agent_says_what_time_it_is() {
     let mut waits = AtWork::new(filled().0, age("30m"), |settings| settings.newest = None);
     assert_eq!(waits.look(), Offset::ZERO);
     let warning = waits.warning(CLOCK).expect("it says so");
-    assert!(warning.contains("nothing is removed by its age until one does"), "{warning}");
+    assert!(warning.contains("retention removes nothing by age until one does"), "{warning}");
     let mut press = World::start(&SimDisk::of_seed(9), 0);
     press.greet(&Agent::new("press", Stream::Samples, 1));
     let mut view = press.core.sources().view(&source("press")).unwrap();
@@ -150,7 +150,7 @@ fn what_was_changed_since_it_was_attested_stays_by_every_rule_until_it_is_put_ba
         move_stamps_back(&disk);
         assert_eq!(retention.look(), Offset::ZERO);
         let warning = retention.warning(UNATTESTED).expect("health says so");
-        assert!(warning.contains("not what its attestation 0 says"), "{warning}");
+        assert!(warning.contains("does not match its attestation 0"), "{warning}");
         for (name, bytes) in files {
             let file = disk.open(&name).or_else(|_| disk.create(&name, bytes.len() as u64)).unwrap();
             file.write_at(&bytes, 0).unwrap();
@@ -166,5 +166,5 @@ fn what_only_somebody_else_has_attested_stays() {
     let mut stays = AtWork::new(filled().0, age("30m"), |settings| settings.attested.keys = vec![stranger]);
     assert_eq!(stays.look(), Offset::ZERO);
     let warning = stays.warning(UNATTESTED).expect("health says so");
-    assert!(warning.contains("attested up to offset 0 only"), "{warning}");
+    assert!(warning.contains("attested only up to offset 0"), "{warning}");
 }

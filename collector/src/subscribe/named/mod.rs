@@ -88,37 +88,37 @@ pub enum SubscriptionError {
     #[error("there is no subscription {0}")]
     Unknown(SourceId),
     /// The existing subscription of this name is different.
-    #[error("the subscription {0} is there, with another filter or another number of shares")]
+    #[error("the subscription {0} exists with another filter or another number of shares")]
     Other(SourceId),
     /// It was unread and has given way to a new one.
-    #[error("there is no subscription {0} any more: nobody had read it, and it gave way to another one")]
+    #[error("the subscription {0} no longer exists: nobody had read it, and it was dropped for another one")]
     GaveWay(SourceId),
     /// The largest number of subscriptions exists.
-    #[error("there are {SUBSCRIPTIONS_MAX} subscriptions, and no more are taken")]
+    #[error("there are {SUBSCRIPTIONS_MAX} subscriptions, which is the limit")]
     TooMany,
     /// One client address has made its largest number of subscriptions.
-    #[error("your address has made {SUBSCRIPTIONS_OF_ONE_MAX} subscriptions, and no more of one are taken")]
+    #[error("your address has created {SUBSCRIPTIONS_OF_ONE_MAX} subscriptions, which is the limit")]
     TooManyOfOne,
     /// One client address has made its largest number of subscriptions that were never moved.
     #[error(
-        "your address has made {SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX} subscriptions that nobody has committed anything of, and no \
-         more of these are taken"
+        "your address has created {SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX} subscriptions of which nothing was ever \
+         committed, which is the limit"
     )]
     TooManyUnmoved,
     /// The number of shares is out of range.
-    #[error("{0} shares are not to be had; there can be 1 to {SHARES_MAX}")]
+    #[error("a subscription cannot have {0} shares; it can have 1 to {SHARES_MAX}")]
     Shares(u32),
     /// The subscription has its largest number of members.
-    #[error("{0} has as many members as it takes")]
+    #[error("{0} has its largest number of members")]
     TooManyMembers(SourceId),
     /// The cursor is of a lease that has ended, or of a share that was divided anew.
-    #[error("the cursor is not valid any more: its lease is over, or the work was divided anew")]
+    #[error("the cursor is no longer valid: its lease has expired, or the shares were reassigned")]
     Fenced,
     /// The cursor is beyond the log's end.
-    #[error("the cursor lies beyond the log's end")]
+    #[error("the cursor is beyond the log's end")]
     Beyond,
     /// Its place is of a different log, or of a different state of this one.
-    #[error("the place of {0} is not what it was: {1}")]
+    #[error("the place of {0} no longer exists: {1}")]
     Lost(SourceId, PlaceError),
     /// The filter is refused.
     #[error(transparent)]

@@ -59,7 +59,7 @@ pub enum Use {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterText {
-    /// Only these subjects.
+    /// Only subjects that match this pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// Only these types.
@@ -140,7 +140,7 @@ pub(super) struct SubscriptionFiles {
 impl SubscriptionFiles {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         files::make_directory(directory)
-            .map_err(|error| StoreError { what: format!("making {}", directory.display()), error })?;
+            .map_err(|error| StoreError { what: format!("creating {}", directory.display()), error })?;
         Ok(Self { directory: directory.to_owned() })
     }
 
@@ -154,9 +154,10 @@ impl SubscriptionFiles {
             let Some(name) = name.and_then(|name| SourceId::new(name).ok()) else { continue };
             match read(&path) {
                 Ok(kept) if found.len() < SUBSCRIPTIONS_MAX => found.push((name, kept)),
-                Ok(_) => tracing::error!(path = %path.display(), "too many subscriptions; this one is left out"),
+                Ok(_) => tracing::error!(path = %path.display(), "too many subscriptions; ignoring this one"),
                 Err(error) => {
-                    tracing::error!(path = %path.display(), error, "a subscription cannot be read, and is set aside");
+                    tracing::error!(path = %path.display(), error, "a subscription cannot be read; it is kept as \
+                                                                    *.json.bad");
                     let _ = std::fs::rename(&path, path.with_extension("json.bad"));
                 }
             }

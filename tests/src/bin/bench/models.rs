@@ -67,7 +67,7 @@ pub fn measure(table: &mut Table) {
         });
         read.expect("the log is whole");
     });
-    let report = what_if.finish(None).expect("no model fails");
+    let report = what_if.finish(Partition::EMBEDDED, None).expect("no model fails");
     assert!(report.alternatives[0].dropped > 0, "the rule is for something");
     table.add("… what-if without belt failures, key figures, the same events", seconds, "s", Must::Shown);
 }

@@ -44,7 +44,7 @@ fn users_change_on_sighup_as_a_whole_or_not_at_all() {
     rig.collector_mqtt =
         user(&rig, "press-88", "1") + &user(&rig, "press-89", "two") + &user(&rig, "press-90", "three");
     reload(&rig, &collector);
-    wait_says(&collector, 1, "users and certificates are in use");
+    wait_says(&collector, 1, "reloaded users and certificates");
     assert!(comes_in(&rig, "press-90", "three") && comes_in(&rig, "press-88", "1"));
     assert!(!comes_in(&rig, "press-88", "one"), "the password of before is none any more");
     assert!(changed.is_closed(), "who came in by it is let go");
@@ -54,12 +54,12 @@ fn users_change_on_sighup_as_a_whole_or_not_at_all() {
     rig.collector_mqtt =
         user(&rig, "press-91", "four") + "[[mqtt.user]]\nname = \"press-92\"\npassword = { file = \"/nowhere\" }\n";
     reload(&rig, &collector);
-    wait_says(&collector, 1, "of before stay in use");
+    wait_says(&collector, 1, "the previous users, passwords and certificates stay in use");
     assert!(collector.printed().contains("/nowhere"), "it says what is wrong");
     assert!(comes_in(&rig, "press-90", "three") && !comes_in(&rig, "press-91", "four"));
     rig.collector_mqtt = "nonsense = 1\n".to_owned();
     reload(&rig, &collector);
-    wait_says(&collector, 2, "of before stay in use");
+    wait_says(&collector, 2, "the previous users, passwords and certificates stay in use");
     assert!(comes_in(&rig, "press-90", "three"));
 }
 
@@ -73,7 +73,7 @@ fn an_expired_certificate_of_the_server_is_refused_on_sighup_and_at_the_start() 
     let collector = rig.start_collector();
     authority.issue_for("collector", 2001..2002);
     collector.signal(Signal::HUP);
-    wait_says(&collector, 1, "of before stay in use");
+    wait_says(&collector, 1, "the previous users, passwords and certificates stay in use");
     assert!(collector.printed().contains("2002-01-01") && collector.printed().contains("not today"));
 
     rig.scheme = "mqtts";
@@ -92,7 +92,7 @@ fn an_expired_certificate_of_the_server_is_refused_on_sighup_and_at_the_start() 
     let collector = rig.start_collector();
     authority.issue("collector");
     collector.signal(Signal::HUP);
-    wait_says(&collector, 1, "users and certificates are in use");
+    wait_says(&collector, 1, "reloaded users and certificates");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_sighup_while_the_collector_starts_is_answered_once_it_runs() {
     reload(&rig, &collector);
     writeln!(password, "one").expect("the collector reads");
     drop(password);
-    wait_says(&collector, 1, "users and certificates are in use");
+    wait_says(&collector, 1, "reloaded users and certificates");
     assert_eq!(collector.ended(), None);
     assert!(comes_in(&rig, "press-89", "two") && !comes_in(&rig, "press-88", "one"));
 }

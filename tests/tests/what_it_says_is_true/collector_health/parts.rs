@@ -57,7 +57,7 @@ fn a_part_that_panics_is_named_and_started_again_or_the_collector_ends_with_an_e
             assert!(!status.success(), "{name}: {printed}");
             let last = printed.lines().last().unwrap_or_default();
             assert!(
-                last.contains(&format!("the part `{name}` has ended: it has panicked (a panic was planted")),
+                last.contains(&format!("the part `{name}` has failed: it has panicked (a panic was planted")),
                 "{printed}"
             );
             continue;

@@ -204,5 +204,5 @@ fn words_about_tls_are_for_people() {
     let mut mqtt = afferent_tests::process::Mqtt::open(rig.endpoint).expect("the endpoint takes connections");
     mqtt.send(&[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0]).expect("it reads");
     assert!(mqtt.is_closed());
-    wait_for("it is told in words", || process.printed().contains("it speaks TLS (mqtts://)").then_some(()));
+    wait_for("it is told in words", || process.printed().contains("the client speaks TLS (mqtts://)").then_some(()));
 }
