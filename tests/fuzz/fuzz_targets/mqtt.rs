@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use afferent_collector::core::{Answer, Core, OwnIdentity};
 use afferent_collector::endpoint::{Access, EndpointSettings, Registry, Server, User};
-use afferent_collector::intake::{Content, Health, Incoming, Intake, Outbox, Verdict};
+use afferent_collector::intake::{IncomingContent, Health, Incoming, Intake, Outbox, Admitted};
 use afferent_collector::log::{EmbeddedLog, LogSettings};
 use afferent_collector::sources::Sources;
 use afferent_host::disk::simulated::SimDisk;
@@ -112,15 +112,15 @@ async fn admit(mut incoming: mpsc::Receiver<Incoming>, outbox: Outbox) {
     let mut core = core();
     while let Some(handed_over) = incoming.recv().await {
         let agent = handed_over.agent().expect("connections hand over what is an agent's");
-        let mut verdict = Verdict::Taken;
+        let mut verdict = Admitted::Taken;
         match handed_over.content() {
-            Content::Message { payload, connection } => {
+            IncomingContent::Message { payload, connection } => {
                 let received = core.receive(agent, payload, *connection, &clock());
                 if let Some(refusal) = &received.refusal {
-                    verdict = Verdict::from(refusal);
+                    verdict = Admitted::from(refusal);
                 }
             }
-            Content::Closed { connection } => core.closed(agent, *connection, &clock()),
+            IncomingContent::Closed { connection } => core.closed(agent, *connection, &clock()),
             other => panic!("no connection hands over {other:?}"),
         }
         for Answer { agent, connection, message, .. } in core.commit(&clock()).expect("nothing is refused") {
