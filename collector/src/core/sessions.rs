@@ -106,7 +106,9 @@ impl Sessions {
         connection: Option<MessageConnection>,
     ) -> ProvedHello {
         let of_agent = self.agents.entry(agent).or_default();
-        of_agent.sessions.retain(|session| session.is_proved || session.nonce != up.nonce);
+        // Whatever this run has claimed, also over another nonce, is proved or over now.
+        let is_of_run = |session: &Session| session.nonce == up.nonce || session.instance == up.instance;
+        of_agent.sessions.retain(|session| session.is_proved || !is_of_run(session));
         let Some(at) = of_agent.sessions.iter().position(|known| known.instance == up.instance) else {
             of_agent.forget_all_but(SESSIONS_PROVED_MAX - 1, |session| session.is_proved);
             of_agent.runs += 1;
@@ -287,6 +289,22 @@ mod tests {
         }
         let proved = sessions.of(&AGENT).filter(|session| session.is_proved).count();
         assert_eq!(proved, SESSIONS_PROVED_MAX);
+    }
+
+    #[test]
+    fn a_run_that_proves_itself_over_its_second_claim_is_a_run_like_any_other() {
+        let mut sessions = Sessions::default();
+        sessions.record_proof(AGENT, &up(1, 1), 1, None);
+        for instance in 2..20 {
+            sessions.claimed(AGENT, &up(instance, instance), None);
+            sessions.claimed(AGENT, &up(instance, 100 + instance), None);
+            let shown = sessions.record_proof(AGENT, &up(instance, 100 + instance), 1, None);
+            assert_eq!(shown, ProvedHello { is_new: true, clones: None }, "a restart, as far as is known");
+        }
+        assert_eq!(sessions.runs(&AGENT), 19);
+        let of_agent: Vec<_> = sessions.of(&AGENT).collect();
+        assert!(of_agent.iter().all(|session| session.is_proved), "no claim of a proved run is left");
+        assert_eq!(of_agent.len(), SESSIONS_PROVED_MAX);
     }
 
     #[test]

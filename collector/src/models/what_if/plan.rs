@@ -112,7 +112,7 @@ impl Plan {
         })?;
         let models = match raw.models {
             None => known.to_vec(),
-            Some(names) => names.iter().map(|name| find("models", name, known)).collect::<Result<_, _>>()?,
+            Some(names) => chosen(&names, known)?,
         };
         let span = raw.span.checked()?;
         check_count("the alternatives", raw.alternative.len(), PLAN_ALTERNATIVES_MAX)?;
@@ -123,6 +123,20 @@ impl Plan {
 
 fn check_count(what: &str, given: usize, taken: usize) -> Result<(), PlanError> {
     if given <= taken { Ok(()) } else { Err(PlanError::TooMany { what: what.to_owned(), given, taken }) }
+}
+
+/// The models of these names, each once: every alternative has a state of its own for each.
+fn chosen(names: &[String], known: &[Definition]) -> Result<Vec<Definition>, PlanError> {
+    let mut models: Vec<Definition> = Vec::new();
+    for name in names {
+        let model = find("models", name, known)?;
+        if models.iter().any(|other| other.id == model.id) {
+            let message = format!("the model {} is listed twice; list it once", model.id);
+            return Err(PlanError::Key { place: "models".to_owned(), message });
+        }
+        models.push(model);
+    }
+    Ok(models)
 }
 
 /// A model by its name, with or without a version.

@@ -136,6 +136,7 @@ fn faults_of_a_plan_are_reported_by_alternative_rule_and_key() {
             "`until` is not after `from`",
         ),
         ("models = [\"kpi@7\"]".to_owned(), "there is no model \"kpi@7\"; the models are states@1"),
+        ("models = [\"kpi\", \"states@1\", \"kpi@1\"]".to_owned(), "the model kpi@1 is listed twice"),
         (format!("name = \"{}\"", "x".repeat(70_000)), "the limit is 65536"),
     ] {
         let error = plan(&text).unwrap_err().to_string();

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
+use afferent_collector::log::address::Partition;
 use afferent_collector::log::{EmbeddedLog, Indexed, LogSettings, UnifiedLog};
 use afferent_collector::models::store::SnapshotFiles;
 use afferent_collector::models::{Fold, FoldMember, with_built_ins};
@@ -15,7 +16,7 @@ use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::sign::Identity;
-use afferent_tests::process::{Process, Rig, count_lines, cpu_seconds, disk_read_bytes};
+use afferent_tests::process::{Process, Rig, count_lines, cpu_seconds, disk_read_bytes, get_text};
 
 use crate::followers::wait_taken;
 use crate::table::{Must, Table};
@@ -53,10 +54,13 @@ pub fn measure(table: &mut Table) {
     let cpu = cpu_seconds(std::process::id()) - before;
     table.add("replay decoded on one core, in-process", rate / 1e6, "M samples/s", Must::Least(10.0));
     table.add("… CPU per 100 M samples", cpu * 1e8 / samples.min(DECODED) as f64, "s", Must::Shown);
+    let terms = Terms::of(log.log_id(), Partition::EMBEDDED);
     drop(log);
-    leave_models_at(&rig, Offset::new(samples));
+    leave_models_at(&rig, Offset::new(samples), &terms);
     let collector = rig.start_collector();
     wait_taken(&rig);
+    let models = get_text(rig.http, "/v1/models").expect("the API answers");
+    assert!(!models.contains("rebuilding"), "the collector does nothing but what is measured: {models}");
     rendered(&rig, &collector, table);
     let night = Night::last_of(samples);
     for (time, how) in [("ingest", "came"), ("event", "happened")] {
@@ -160,11 +164,11 @@ fn decode(log: &Log, samples: u64) -> f64 {
 
 /// Leaves states of all models at the log's end, as a stop does, so that the collector does nothing else while it is
 /// measured. They are empty ones: nobody asks for them.
-fn leave_models_at(rig: &Rig, end: Offset) {
+fn leave_models_at(rig: &Rig, end: Offset, terms: &Terms) {
     let store = SnapshotFiles::new(rig.collector_data().join("models"));
     let fold = Fold::new(Vec::new(), end, time(0));
     for definition in with_built_ins(&[]) {
-        let snapshot = fold.snapshot(&FoldMember::new(definition.id.clone(), definition.of.build()), &Terms::default());
+        let snapshot = fold.snapshot(&FoldMember::new(definition.id.clone(), definition.of.build()), terms);
         store.save(&definition, &snapshot).expect("the folder can be written");
     }
 }
