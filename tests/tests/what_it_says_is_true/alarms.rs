@@ -163,7 +163,7 @@ fn an_amendment_of_nothing_or_of_nobody_is_refused_in_words() {
         (acknowledge("999999"), 409, "the log ends at"),
         (json!({ "of": raised, "action": "acknowledge" }), 422, "no name in `by`"),
         (json!({ "of": raised, "action": "shelve", "by": "  " }), 422, "no name in `by`"),
-        (json!({ "of": no_alarm, "action": "label", "by": "Ada" }), 422, "no words in `reason`"),
+        (json!({ "of": no_alarm, "action": "label", "by": "Ada" }), 422, "an empty `reason`"),
         (json!({ "of": raised, "action": "burn", "by": "Ada" }), 422, "is not an amendment"),
     ] {
         let (given, refusal) = plant.amend(&data.to_string(), &data);
