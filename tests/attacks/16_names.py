@@ -109,7 +109,7 @@ def body(rig: Rig):
     is_control(outcomes[:NEW_MAX] == [0] * NEW_MAX, f"{NEW_MAX} of them are let in: a name costs nothing", outcomes)
     held(outcomes[NEW_MAX:].count(QUOTA_EXCEEDED) >= 8, "those beyond are refused with reason code 0x97", outcomes)
     health = collector.get("/healthz")[1]
-    held("127.0.0.2 has brought" in health and "names.new_max" in collector.said(), health.strip()[-150:], health)
+    held("127.0.0.2 has used" in health and "names.new_max" in collector.said(), health.strip()[-150:], health)
     let_in = outcomes.count(0)
     wait("metrics count them", lambda: f"afferent_names_new {let_in}\n" in collector.get("/metrics")[1])
     held("stranger-" not in collector.get("/metrics")[1], "metrics count them, and name none")

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use afferent_collector::core::{Answer, Core, OwnIdentity};
 use afferent_collector::endpoint::{Access, EndpointSettings, Registry, Server, User};
-use afferent_collector::intake::{IncomingContent, Health, Incoming, Intake, Outbox, Admitted};
+use afferent_collector::intake::{Admitted, Health, Incoming, IncomingContent, Intake, Outbox};
 use afferent_collector::log::{EmbeddedLog, LogSettings};
 use afferent_collector::sources::Sources;
 use afferent_host::disk::simulated::SimDisk;
