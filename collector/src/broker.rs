@@ -27,7 +27,7 @@ mod probe;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use afferent_host::stop::Stop;
 use afferent_host::tls;
@@ -39,7 +39,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -47,11 +47,13 @@ pub use probe::probe;
 
 use crate::endpoint::{TlsError, check_validity};
 use crate::intake::{AgentAccess, Done, Health, IncomingContent, Intake, Released};
+use crate::jitter::jittered;
 use crate::limits::{
     BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
     PACKET_BYTES_MAX,
 };
 use crate::seldom::Seldom;
+use crate::tls_client;
 use crate::tls_words;
 
 /// Settings of the connection to the broker.
@@ -337,14 +339,7 @@ fn options(settings: &BrokerSettings) -> Result<MqttOptions, BrokerError> {
 }
 
 fn client_tls(settings: &BrokerSettings) -> Result<Arc<ClientConfig>, BrokerError> {
-    let roots = match &settings.ca {
-        Some(path) => tls::authorities(path).map_err(TlsError::from)?,
-        None => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots
-        }
-    };
+    let roots = tls_client::authorities(settings.ca.as_deref()).map_err(TlsError::from)?;
     if roots.is_empty() {
         return Err(BrokerError::NoAuthorities);
     }
@@ -353,10 +348,4 @@ fn client_tls(settings: &BrokerSettings) -> Result<Arc<ClientConfig>, BrokerErro
         check_validity(certificate, &tls::certificates(certificate).map_err(TlsError::from)?, SystemTime::now())?;
     }
     Ok(tls::client(roots, own).map_err(TlsError::from)?)
-}
-
-/// Between half of it and all of it, so that clients do not all reconnect at once.
-fn jittered(wait: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or_default();
-    wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -50,6 +50,8 @@ use text::{Decimal, put_decimal, put_json_string};
 
 /// The `source` of the event that reports offsets lost by the log.
 pub const HOLE_SOURCE: &str = "log";
+/// The end of the `id` of an event that reports that a batch cannot be decoded.
+const UNREADABLE_SUFFIX: &str = "-unreadable";
 
 /// Renders the events of an entry one after the other; the part that they share is rendered once.
 #[derive(Debug, Default)]
@@ -163,7 +165,7 @@ impl EventRenderer {
     pub fn put_unreadable(&mut self, out: &mut Vec<u8>, batch: &Header, index: u32, reason: &str) {
         let envelope = Envelope {
             sequence: self.first_sequence + u64::from(index),
-            id_suffix: "-unreadable",
+            id_suffix: UNREADABLE_SUFFIX,
             subject: batch.source.as_str(),
             time: batch.time_first,
             corrected: None,
@@ -173,11 +175,8 @@ impl EventRenderer {
             severity: 17,
         };
         self.put_envelope(out, &envelope);
-        out.extend_from_slice(br#"{"count":"#);
-        put_decimal(out, u64::from(batch.count.saturating_sub(index)));
-        out.extend_from_slice(br#","reason":"#);
-        put_json_string(out, reason);
-        out.extend_from_slice(b"}}");
+        put_missing(out, u64::from(batch.count.saturating_sub(index)), reason);
+        out.push(b'}');
     }
 
     fn put_envelope(&mut self, out: &mut Vec<u8>, envelope: &Envelope<'_>) {
@@ -212,28 +211,47 @@ fn put_corrected(out: &mut Vec<u8>, corrected: Option<Timestamp>) {
     }
 }
 
-/// Appends an event that reports offsets lost by the log. The sources and times of their events are unknown: it has no
-/// `time`, and its source is the log.
-pub fn put_hole(out: &mut Vec<u8>, addresses: &Addresses, reason: &str) {
+/// Appends the `data` of an event that stands for events that cannot be read.
+pub(crate) fn put_missing(out: &mut Vec<u8>, count: u64, reason: &str) {
+    out.extend_from_slice(br#"{"count":"#);
+    put_decimal(out, count);
+    out.extend_from_slice(br#","reason":"#);
+    put_json_string(out, reason);
+    out.push(b'}');
+}
+
+/// The `id` of an event that reports that a batch cannot be decoded from this index on.
+pub(crate) fn unreadable_id(batch: &Header, index: u32) -> String {
+    let sequence = batch.first.get() + u64::from(index);
+    format!("{}-{}-{sequence}{UNREADABLE_SUFFIX}", batch.stream.name(), batch.epoch)
+}
+
+/// The `id` of an event that reports offsets lost by the log.
+pub(crate) fn hole_id(addresses: &Addresses) -> String {
     let Addresses { partition, offsets: Range { start: first, end } } = addresses;
     // Holes of partition 0 keep the ids from before there were more partitions.
     let of = if *partition == Partition::EMBEDDED { String::new() } else { format!("{partition}-") };
+    format!("hole-{of}{first}-{end}")
+}
+
+/// Appends an event that reports offsets lost by the log. The sources and times of their events are unknown: it has no
+/// `time`, and its source is the log.
+pub fn put_hole(out: &mut Vec<u8>, addresses: &Addresses, reason: &str) {
+    let Addresses { partition, offsets: Range { start: first, .. } } = addresses;
     let head = format!(
         concat!(
-            r#"{{"specversion":"1.0","id":"hole-{of}{first}-{end}","source":"log","type":"{kind}","#,
+            r#"{{"specversion":"1.0","id":"{id}","source":"log","type":"{kind}","#,
             r#""datacontenttype":"application/json","partition":{partition},"offset":"{first}","severitynumber":17,"#,
-            r#""data":{{"count":{count},"reason":"#
+            r#""data":"#
         ),
-        of = of,
+        id = hole_id(addresses),
         partition = partition,
         first = first,
-        end = end,
         kind = UNREADABLE,
-        count = addresses.count(),
     );
     out.extend_from_slice(head.as_bytes());
-    put_json_string(out, reason);
-    out.extend_from_slice(b"}}");
+    put_missing(out, addresses.count(), reason);
+    out.push(b'}');
 }
 
 /// The attributes that differ from event to event.

@@ -11,6 +11,9 @@ pub const AMENDMENT: &str = "afferent.amendment.v1";
 /// The type of the event for a batch that this reader cannot decode, and for offsets that the log has lost.
 pub const UNREADABLE: &str = "afferent.unreadable.v1";
 
+/// The type of the event for an event that a forward's destination will never take.
+pub const DEAD_LETTER: &str = "afferent.deadletter.v1";
+
 /// A type of events.
 #[derive(Debug)]
 pub struct Type {
@@ -42,7 +45,7 @@ pub enum OnPage {
 use OnPage::{Absent, Followed, Listed};
 
 /// All types of ours, those of the protocol first, by their numbers.
-pub static TYPES: [Type; Kind::COUNT + 2] = [
+pub static TYPES: [Type; Kind::COUNT + 3] = [
     row(Kind::Sample, "Sample", '∿', &["value", "unit", "quality"], Absent),
     row(Kind::Breakdown, "Breakdown", '✕', &["code", "severity", "message"], Listed),
     row(Kind::Recovery, "Recovery", '✓', &["code", "message"], Listed),
@@ -56,7 +59,17 @@ pub static TYPES: [Type; Kind::COUNT + 2] = [
     row(Kind::Followed, "Followed", '≡', &["stream", "input", "number", "horizon", "files"], Absent),
     Type { kind: None, name: AMENDMENT, title: "Amendment", icon: '✎', fields: &["of", "action"], page: Followed },
     Type { kind: None, name: UNREADABLE, title: "Unreadable", icon: '?', fields: &["count", "reason"], page: Absent },
+    Type {
+        kind: None,
+        name: DEAD_LETTER,
+        title: "Dead letter",
+        icon: '⊘',
+        fields: &DEAD_LETTER_FIELDS,
+        page: Followed,
+    },
 ];
+
+const DEAD_LETTER_FIELDS: [&str; 7] = ["forward", "sink", "partition", "offset", "source", "id", "reason"];
 
 const fn row(kind: Kind, title: &'static str, icon: char, fields: &'static [&'static str], page: OnPage) -> Type {
     Type { kind: Some(kind), name: kind.type_name(), title, icon, fields, page }

@@ -14,6 +14,7 @@
 //! - [`subscribe`]: reading the log from any offset; [`cloud_event`]: events as readers get them
 //! - [`certificate`]: the verified completeness of the log
 //! - [`models`]: states that are folded from the log
+//! - [`forward`]: the log in other systems
 //! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health; [`web`]: the page on top of it
 //!
@@ -32,8 +33,10 @@ pub mod config;
 pub mod core;
 pub mod data_directory;
 pub mod endpoint;
+pub mod forward;
 pub mod indexing;
 pub mod intake;
+mod jitter;
 pub mod kinds;
 pub mod limits;
 pub mod line;
@@ -56,6 +59,7 @@ pub mod sources;
 pub mod subscribe;
 pub mod supervise;
 pub mod terms;
+pub mod tls_client;
 pub mod tls_words;
 pub mod turns;
 #[cfg(feature = "up")]

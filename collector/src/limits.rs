@@ -78,6 +78,46 @@ pub const INDEX_WAKE_EVERY: Duration = Duration::from_secs(1);
 /// Interval of progress reports while many indexes are made.
 pub const INDEX_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
+/// Forwards of one collector; each has a thread.
+pub const FORWARDS_MAX: usize = 64;
+/// Bytes of a forward's file.
+pub const FORWARD_FILE_BYTES_MAX: u64 = 64 << 10;
+/// Interval at which the copy of a checkpoint is written that a destination keeps.
+pub const FORWARD_SINK_SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Interval at which a checkpoint moves over events that the forward's filter leaves out.
+pub const FORWARD_SAVE_EVERY: Duration = Duration::from_secs(10);
+/// Events that a forward's filter leaves out, after which its checkpoint moves without an interval.
+pub const FORWARD_BEHIND_MAX: u64 = 1 << 20;
+/// First and longest wait after a failed delivery.
+pub const FORWARD_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+/// Longest wait that a destination can ask for.
+pub const FORWARD_RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// Events that a destination refuses in a row before each further one waits as after a failure.
+pub const REFUSED_IN_A_ROW_MAX: u32 = 100;
+/// Characters of a destination's answer in a dead letter.
+pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
+
+/// Bytes of a part of a forward: its destination gets so much at a time.
+pub const FORWARD_PART_BYTES: usize = 4 << 20;
+/// Largest number of events of one request of a webhook.
+pub const WEBHOOK_EVENTS_MAX: usize = 10_000;
+/// Events of a part that a webhook sends one by one.
+pub const WEBHOOK_SINGLE_EVENTS_MAX: usize = 500;
+/// Largest number of requests of a webhook at the same time.
+pub const WEBHOOK_CONCURRENCY_MAX: usize = 64;
+/// How long a connection of a webhook may take.
+pub const WEBHOOK_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long an unused connection of a webhook stays open.
+pub const WEBHOOK_IDLE_TIME: Duration = Duration::from_secs(30);
+/// Bytes of an answer that a webhook reads.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Characters of an answer in an error.
+pub const WEBHOOK_ANSWER_CHARS_MAX: usize = 300;
+/// Bytes of a body that a template makes.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 1 << 20;
+/// Breakdowns that are open at the same time, of which a webhook delivers the first event only.
+pub const WEBHOOK_EPISODES_MAX: usize = 65_536;
+
 /// Interval of retention runs. Before a run removes segments, it logs the state of every lane again.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);
 

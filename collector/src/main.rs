@@ -37,6 +37,9 @@ enum Command {
     Replay(cli::replay::Replay),
     /// Show how far subscriptions lag behind the log, and which members read them.
     Lag(cli::lag::Lag),
+    /// Show how far other systems have the log; pause, resume or move a forward.
+    #[command(subcommand)]
+    Forward(cli::forward::Forward),
     /// Append an event to the log, or CloudEvents from standard input; exits 0 once they are on disk.
     Emit(cli::emit::Emit),
     /// Inspect the log's files, with or without a running collector.
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Tap(args) => done(cli::tap::tap(args)),
         Command::Replay(args) => done(cli::replay::replay(args)),
         Command::Lag(args) => done(cli::lag::lag(args)),
+        Command::Forward(command) => done(cli::forward::forward(command)),
         Command::Emit(args) => done(cli::emit::emit(args)),
         Command::Completions(args) => done(cli::completions::completions(args, Cli::command())),
         Command::Man(args) => done(cli::completions::man(args, Cli::command())),

@@ -24,6 +24,7 @@ use crate::broker::{Broker, BrokerError, BrokerHandles, BrokerSettings};
 use crate::config::{Config, ConfigError};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
+use crate::forward::{ForwardThreads, Forwards, ForwardsError, ForwardsSettings};
 use crate::intake::{Health, Intake, Outbox, WriterError};
 use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX};
 use crate::log::EngineError;
@@ -52,6 +53,9 @@ pub enum RunError {
     /// The subscriptions cannot be read.
     #[error(transparent)]
     Subscriptions(#[from] StoreError),
+    /// The forwards cannot start.
+    #[error(transparent)]
+    Forwards(#[from] ForwardsError),
     /// The endpoint cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -101,6 +105,7 @@ pub struct Collector {
     web: JoinHandle<()>,
     partitions: Vec<RunningPartition>,
     models: ModelThreads,
+    forwards: ForwardThreads,
     door: ReloadTarget,
     supervisor: Supervisor,
     _data: DataDirectory,
@@ -181,15 +186,24 @@ impl Collector {
             durable: held.durable.clone(),
             stopping: stopping.clone(),
             supervisor: supervisor.clone(),
-            commits,
+            commits: commits.clone(),
         };
         let (models, threads) = start_models(models).await?;
         let run = getrandom::u64().map_err(system("random numbers"))?;
         let subscriptions = Arc::new(Subscriptions::open(&data.path().join("subscriptions"), run)?);
         // The log's first key verifies it.
         let own = (config.name, first_public_key(data.path()).unwrap_or(key));
+        let (forwards, forward_threads) = Forwards::start(&ForwardsSettings {
+            forwards: &config.forward,
+            own: config.name,
+            directory: &data.path().join("forwards"),
+            held: &held,
+            commits,
+            stopping: stopping.clone(),
+            supervisor: &supervisor,
+        })?;
         let partitions = Partitions::new(vec![held]);
-        let state = ApiState { own, partitions, subscriptions, health, models };
+        let state = ApiState { own, partitions, subscriptions, health, models, forwards };
         Ok(Self {
             mqtt,
             http: http_address,
@@ -199,6 +213,7 @@ impl Collector {
             web: supervisor.task(Part::Web, api::serve(http, state, config.http_names(), shares.http, stopping)),
             partitions: vec![running],
             models: threads,
+            forwards: forward_threads,
             door,
             supervisor,
             _data: data,
@@ -232,7 +247,7 @@ impl Collector {
 
     /// Stops taking messages, commits the taken ones, and closes the log.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { state, switch, way_in, web, partitions, models, .. } = self;
+        let Self { state, switch, way_in, web, partitions, models, forwards, .. } = self;
         switch.stop();
         if let Err(error) = way_in.await {
             tracing::error!(%error, "the input from agents ended unexpectedly");
@@ -260,6 +275,9 @@ impl Collector {
         }
         if let Err(error) = tokio::task::spawn_blocking(|| models.join()).await {
             tracing::error!(%error, "the models ended unexpectedly");
+        }
+        if let Err(error) = tokio::task::spawn_blocking(|| forwards.join()).await {
+            tracing::error!(%error, "the forwards ended unexpectedly");
         }
         Ok(written?)
     }

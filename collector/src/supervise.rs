@@ -46,6 +46,8 @@ pub enum Part {
     Models,
     /// Recomputes a model beside the running one.
     ModelRebuild,
+    /// Delivers the log to another system.
+    Forward,
 }
 
 /// The consequence of a part's end.
@@ -59,7 +61,7 @@ pub enum Remedy {
 
 impl Part {
     /// All parts.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Endpoint,
         Self::Broker,
         Self::Web,
@@ -71,6 +73,7 @@ impl Part {
         Self::PostedIds,
         Self::Models,
         Self::ModelRebuild,
+        Self::Forward,
     ];
 
     /// The name for people, metrics and the system's list of threads (which has 15 bytes for it).
@@ -87,6 +90,7 @@ impl Part {
             Self::PostedIds => "posted ids",
             Self::Models => "models",
             Self::ModelRebuild => "model rebuild",
+            Self::Forward => "forward",
         }
     }
 
@@ -100,13 +104,14 @@ impl Part {
             | Self::Attestations
             | Self::PostedIds
             | Self::Models
-            | Self::ModelRebuild => Remedy::Restart,
+            | Self::ModelRebuild
+            | Self::Forward => Remedy::Restart,
         }
     }
 
     /// Whether it only follows the log: where cores are scarce, the path of events has priority.
     const fn follows(self) -> bool {
-        matches!(self, Self::Indexer | Self::Retention | Self::Models | Self::ModelRebuild)
+        matches!(self, Self::Indexer | Self::Retention | Self::Models | Self::ModelRebuild | Self::Forward)
     }
 
     /// Whether it may end while the collector runs, because its work is done.

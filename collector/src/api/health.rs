@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::state::Api;
+use crate::forward::status::{ForwardView, Phase};
 use crate::models::not_shown::words;
 
 /// Whether events become durable. Other problems follow in lines after `degraded`: of the log, of readers and posters
@@ -29,6 +30,7 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
             let shortages = api.state.models.shortages();
             let now = clock::wall();
             lines.extend(words(&shortages, now).map(|words| ("not-shown", words)));
+            lines.extend(undelivered(&api.state.forwards.views()).map(|text| ("forwards", text)));
             healthy_text(&lines).into_response()
         }
         Err(why) => {
@@ -36,6 +38,14 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, remedy).into_response()
         }
     }
+}
+
+/// The forwards that cannot deliver, in one line.
+fn undelivered(views: &[ForwardView]) -> Option<String> {
+    let is_failing = |view: &&ForwardView| matches!(view.phase, Phase::Retrying | Phase::Stuck);
+    let names: Vec<&str> = views.iter().filter(is_failing).map(|view| view.name.as_str()).collect();
+    let text = || format!("{} cannot deliver; see `afferent-collector forward list`", names.join(", "));
+    (!names.is_empty()).then(text)
 }
 
 fn healthy_text(warnings: &BTreeMap<&'static str, String>) -> String {

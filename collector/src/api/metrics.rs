@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::agents::AgentReport;
 use super::state::Api;
+use crate::forward::status::{ForwardView, Phase};
 use crate::intake::Counters;
 use crate::models::{ModelId, Shortage};
 use crate::sources::LinkState;
@@ -31,6 +32,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     }
     let now = clock::wall();
     models(&mut text, &api.state.models.shortages(), now);
+    forwards(&mut text, &api.state.forwards.views());
     let sources = api.held().sources.all();
     let help = "Names that have delivered nothing; they have no series of their own.";
     text.single("afferent_names_new", "gauge", help, sources.iter().filter(|view| view.is_new).count());
@@ -100,6 +102,38 @@ fn models(text: &mut Text, shortages: &[(ModelId, Shortage)], now: Timestamp) {
         for (model, shortage) in shortages {
             let labels = [("model", &*model.to_string()), ("what", shortage.what)];
             text.sample(name, &labels, figure(shortage, now));
+        }
+    }
+}
+
+fn forwards(text: &mut Text, views: &[ForwardView]) {
+    /// A figure of a forward, if it is known.
+    type Figure = fn(&ForwardView) -> Option<f64>;
+    let figures: [(&str, &str, &str, Figure); 6] = [
+        ("afferent_forward_running", "gauge", "1 while the forward delivers, or has delivered everything.", |view| {
+            Some(f64::from(u8::from(view.phase == Phase::Running)))
+        }),
+        ("afferent_forward_lag_events", "gauge", "Offsets from the forward's place to the log's end.", |view| {
+            Some(view.lag as f64)
+        }),
+        (
+            "afferent_forward_lag_seconds",
+            "gauge",
+            "Seconds since the oldest undelivered event was appended; missing while unknown.",
+            |view| view.lag_s,
+        ),
+        ("afferent_forward_delivered_total", "counter", "Delivered events.", |view| Some(view.delivered as f64)),
+        ("afferent_forward_dead_letters_total", "counter", "Events that the destination refused for good.", |view| {
+            Some(view.dead as f64)
+        }),
+        ("afferent_forward_failures_total", "counter", "Failed tries to deliver.", |view| Some(view.failures as f64)),
+    ];
+    for (name, kind, help, figure) in figures {
+        text.head(name, kind, help);
+        for view in views {
+            if let Some(value) = figure(view) {
+                text.sample(name, &[("forward", &view.name), ("sink", view.sink)], value);
+            }
         }
     }
 }

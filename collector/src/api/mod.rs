@@ -8,6 +8,7 @@
 //! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `POST /v1/agents/NAME/retire`, `…/key` | an operator's decision about a source: an event of the log |
+//! | `GET /v1/forwards`, `POST /v1/forwards/NAME/pause`, `…/resume`, `…/rewind`, `…/replay-dead` | the log in other systems |
 //! | `GET /v1/certificate?source=|machine=&from=&until=` | what is there of that span, proved (JSON or text) |
 //! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
 //! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
@@ -27,6 +28,7 @@ mod budget;
 mod certificate;
 mod cursor;
 pub mod events;
+pub mod forwards;
 mod health;
 mod metrics;
 pub mod models;
@@ -87,6 +89,12 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/agents/{name}/retire", post(agents::retire)),
         ("/v1/certificate", get(certificate::certificate).route_layer(map_response(accept::vary))),
         ("/v1/events", get(events::events).route_layer(map_response(accept::vary)).post(publish::publish)),
+        ("/v1/forwards", get(forwards::list)),
+        ("/v1/forwards/{name}", get(forwards::show)),
+        ("/v1/forwards/{name}/pause", post(forwards::pause)),
+        ("/v1/forwards/{name}/replay-dead", post(forwards::replay_dead)),
+        ("/v1/forwards/{name}/resume", post(forwards::resume)),
+        ("/v1/forwards/{name}/rewind", post(forwards::rewind)),
         ("/v1/models", get(models::list)),
         ("/v1/models/diff", get(models::diff)),
         ("/v1/models/{name}", get(models::state)),

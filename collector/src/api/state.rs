@@ -9,6 +9,7 @@ use afferent_protocol::sign::PublicKey;
 use super::budget::Budgets;
 use super::problem::Problem;
 use super::tail::Tail;
+use crate::forward::Forwards;
 use crate::intake::Health;
 use crate::log::ReadLog;
 use crate::log::address::Partition;
@@ -33,6 +34,8 @@ pub struct ApiState {
     pub health: Arc<Health>,
     /// States that are folded from the log.
     pub models: Models,
+    /// The log in other systems.
+    pub forwards: Forwards,
 }
 
 /// What every handler gets.

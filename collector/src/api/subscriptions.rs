@@ -402,7 +402,7 @@ fn name_of(name: &str) -> Result<SourceId, Problem> {
 }
 
 /// A JSON document of a few lines.
-async fn json<T: DeserializeOwned>(body: Sent) -> Result<T, Problem> {
+pub(super) async fn json<T: DeserializeOwned>(body: Sent) -> Result<T, Problem> {
     let bytes = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("the body cannot be read: {error}");

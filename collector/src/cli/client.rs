@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use afferent_collector::api::agents::AgentsReport;
+use afferent_collector::api::forwards::ForwardReport;
 use afferent_collector::api::subscriptions::SubscriptionReport;
 use afferent_collector::certificate::Verdict;
 
@@ -208,9 +209,7 @@ impl Client {
 
     /// Says something about a source, at `/v1/agents/NAME/{what}`. The collector knows which names there can be.
     pub fn operate(&self, name: &str, what: &str, body: &impl serde::Serialize) -> Result<(), ClientError> {
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_graphic() && !"/?#%".contains(c) { c } else { '!' }).collect();
-        let request = self.agent.post(format!("{}/v1/agents/{name}/{what}", self.base));
+        let request = self.agent.post(format!("{}/v1/agents/{}/{what}", self.base, in_path(name)));
         self.checked(request.send_json(body)).map(drop)
     }
 
@@ -245,11 +244,33 @@ impl Client {
         self.checked(self.agent.post(self.of_subscription(name, "/commit")).send_json(body)).map(drop)
     }
 
-    /// A name that no subscription can have is refused by the collector, with what a name is.
+    /// All forwards.
+    pub fn forwards(&self) -> Result<Vec<ForwardReport>, ClientError> {
+        self.get("/v1/forwards", &[])
+    }
+
+    /// One forward.
+    pub fn forward(&self, name: &str) -> Result<ForwardReport, ClientError> {
+        self.get(&format!("/v1/forwards/{}", in_path(name)), &[])
+    }
+
+    /// Gives a forward an order, `/v1/forwards/NAME/{order}`.
+    pub fn order(
+        &self,
+        name: &str,
+        order: &str,
+        body: Option<serde_json::Value>,
+    ) -> Result<ForwardReport, ClientError> {
+        let request = self.agent.post(format!("{}/v1/forwards/{}/{order}", self.base, in_path(name)));
+        let sent = match body {
+            Some(body) => request.send_json(body),
+            None => request.send_empty(),
+        };
+        self.checked(sent)?.body_mut().read_json().map_err(|error| self.foreign(error))
+    }
+
     fn of_subscription(&self, name: &str, then: &str) -> String {
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_graphic() && !"/?#%".contains(c) { c } else { '!' }).collect();
-        format!("{}/v1/subscriptions/{name}{then}", self.base)
+        format!("{}/v1/subscriptions/{}{then}", self.base, in_path(name))
     }
 
     fn text(&self, answer: &mut Answer) -> Result<String, ClientError> {
@@ -273,6 +294,11 @@ impl Client {
     fn foreign(&self, error: impl std::fmt::Display) -> ClientError {
         ClientError::Foreign { base: self.base.clone(), error: error.to_string() }
     }
+}
+
+/// A name as a part of a path. A name that nothing can have stays one: the collector refuses it, with what a name is.
+fn in_path(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_graphic() && !"/?#%".contains(c) { c } else { '!' }).collect()
 }
 
 fn text_in(answer: &Answer, header: &str) -> Option<String> {

@@ -6,6 +6,7 @@
 //!   ([`client`])
 //! - [`certificate`]: prove from a log's files that nothing is missing ([`means`]: by which keys and witnesses)
 //! - [`models`]: states that are folded from the log, by HTTP or from a log's files
+//! - [`forward`]: how far other systems have the log
 //! - [`completions`]: what a package puts beside the program
 //! - [`key`]: the key that the log is signed with
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
@@ -16,6 +17,7 @@ mod client;
 pub mod completions;
 pub mod emit;
 mod event_output;
+pub mod forward;
 pub mod key;
 pub mod lag;
 pub mod log;

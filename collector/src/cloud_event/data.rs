@@ -68,6 +68,15 @@ impl DataContent<'_, '_> {
     }
 }
 
+/// Appends the JSON of an event's `data`, on one line; returns its content type.
+pub(crate) fn put(out: &mut Vec<u8>, body: &Body<'_>) -> &'static str {
+    let from = out.len();
+    let content = content_of(body);
+    content.put(out);
+    super::text::escape_line_ends(out, from);
+    content.content_type()
+}
+
 /// Whether this is one JSON document within the usual limit on nesting.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(text).is_ok()

@@ -4,8 +4,11 @@
 //! They are rendered as the posted CloudEvents with the attributes that the log adds: `partition`, `offset`,
 //! `ingesttime`, and `correctedtime` where their time is not trusted.
 
+use std::borrow::Cow;
+
 use afferent_protocol::ids::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::text::{put_decimal, put_json_string};
 use crate::log::address::EventAddress;
@@ -19,10 +22,10 @@ pub const OF_THE_LOG: [&str; 4] = ["partition", "offset", "ingesttime", "correct
 pub struct Posted<'a> {
     /// The maker of the event.
     #[serde(borrow)]
-    pub source: std::borrow::Cow<'a, str>,
+    pub source: Cow<'a, str>,
     /// The maker's id of the event.
     #[serde(borrow)]
-    pub id: std::borrow::Cow<'a, str>,
+    pub id: Cow<'a, str>,
     /// Severity on OpenTelemetry's scale.
     #[serde(default)]
     pub severitynumber: u8,
@@ -75,6 +78,27 @@ pub(super) fn put(out: &mut Vec<u8>, envelope: &PostedEnvelope<'_>, json: &str) 
     put_decimal(out, envelope.address.offset.get());
     out.extend_from_slice(br#"","#);
     out.extend_from_slice(json.strip_prefix('{').unwrap_or("}").as_bytes());
+}
+
+/// Appends the JSON of a posted document's `data`, on one line, and returns its `datacontenttype`: a JSON text of base64
+/// where the data is binary, nothing where there is none.
+pub(crate) fn put_data<'a>(out: &mut Vec<u8>, json: &'a str) -> Cow<'a, str> {
+    #[derive(Deserialize)]
+    struct DataOf<'a> {
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+        #[serde(borrow)]
+        data_base64: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        datacontenttype: Option<Cow<'a, str>>,
+    }
+    let Ok(of) = serde_json::from_str::<DataOf<'_>>(json) else { return super::data::JSON.into() };
+    let from = out.len();
+    if let Some(data) = of.data.or(of.data_base64) {
+        out.extend_from_slice(data.get().as_bytes());
+        super::text::escape_line_ends(out, from);
+    }
+    of.datacontenttype.unwrap_or_else(|| super::data::JSON.into())
 }
 
 #[cfg(test)]

@@ -50,6 +50,13 @@
 //! # no_data_s_of = { "88-C/shift/**" = 28800 }  # the same for some subjects
 //! # on_change = ["77-*"]              # machines that report only changes: their agent's heartbeat counts
 //!
+//! # [[forward]]                       # the log in another system, from a checkpoint that is kept for it
+//! # name = "work-orders"
+//! # from = "end"                        # where a new one begins: first (the default), end, an offset, a time
+//! # filter = { type = "breakdown", subject = "88-C/**" }
+//! # [forward.webhook]                   # its destination: see README
+//! # url = "https://cmms.example/hook"
+//!
 //! [log]                               # the collector's own log, on standard error
 //! format = "text"                     # or "json"
 //! level = "info"
@@ -73,6 +80,7 @@ use serde::Deserialize;
 pub use http::Http;
 
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
+use crate::forward::config::{self as forwards, ForwardConfig};
 use crate::limits::{
     CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES, MODELS_MAX, NAMES_NEW_OF_ONE, NAMES_NEW_OF_ONE_MAX,
 };
@@ -105,6 +113,8 @@ pub struct Config {
     pub attest: AttestConfig,
     /// Versions of models beside the built-in ones.
     pub model: Vec<Definition>,
+    /// The log in other systems.
+    pub forward: Vec<ForwardConfig>,
     /// The collector's own log.
     pub log: Logging,
 }
@@ -280,6 +290,14 @@ pub enum ConfigError {
     /// The TLS files cannot be used.
     #[error("mqtt.tls: {0}")]
     Tls(#[from] TlsError),
+    /// A forward cannot be used.
+    #[error("forward {name}: {message}")]
+    Forward {
+        /// Its name.
+        name: SourceId,
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// Values that are each fine do not go together.
     #[error("{key}: {message}")]
     Together {
@@ -347,6 +365,7 @@ impl Config {
             return together("mqtt.user", format!("{twice} is listed twice; remove one of them"));
         }
         self.check_http()?;
+        forwards::check(&self.forward)?;
         self.check_for_nothing()?;
         let models = with_built_ins(&self.model);
         if models.len() > MODELS_MAX {
@@ -465,6 +484,7 @@ impl Default for Config {
             retention: RetentionConfig::default(),
             attest: AttestConfig::default(),
             model: Vec::new(),
+            forward: Vec::new(),
             log: Logging::default(),
         }
     }

@@ -74,6 +74,7 @@ pub use id::{ModelId, ModelIdError};
 pub use names::{Name, NameNumbers};
 pub use not_shown::Shortage;
 pub use order::{Correction, Order};
+pub use report::covers;
 pub use shares::ClaimTable;
 
 use self::amendment::Action;

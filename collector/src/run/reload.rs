@@ -73,7 +73,8 @@ fn take(door: &ReloadTarget, running: &Config, fresh: &Config) -> Result<(), Run
 /// The changed settings that need a start.
 fn changed(running: &Config, fresh: &Config) -> Vec<&'static str> {
     let keys = |config: &Config| {
-        let Config { data, name, broker, mqtt, http, names, storage, retention, attest, model, log, .. } = config;
+        let Config { data, name, broker, mqtt, http, names, storage, retention, attest, model, forward, log, .. } =
+            config;
         [
             ("data", format!("{data:?}")),
             ("name", format!("{name:?}")),
@@ -87,6 +88,7 @@ fn changed(running: &Config, fresh: &Config) -> Vec<&'static str> {
             ("retention", format!("{retention:?}")),
             ("attest", format!("{attest:?}")),
             ("model", format!("{model:?}")),
+            ("forward", format!("{forward:?}")),
             ("log", format!("{log:?}")),
         ]
     };

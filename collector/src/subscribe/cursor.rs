@@ -25,7 +25,7 @@ pub enum Page {
 }
 
 /// Takes the wanted items in the order of their addresses.
-pub(super) trait Sink {
+pub(crate) trait TakeItems {
     /// Begins an entry; `is_own` when the collector has made it.
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool);
     /// The next item.
@@ -35,7 +35,7 @@ pub(super) trait Sink {
 }
 
 /// A reader's offset and filter.
-pub(super) struct ReadCursor {
+pub(crate) struct ReadCursor {
     next: Offset,
     /// The end of the read; `None` follows the log forever.
     end: Option<Offset>,
@@ -82,7 +82,7 @@ impl ReadCursor {
     }
 
     /// Only events of this share.
-    pub fn shared(self, share: SourceShare) -> Self {
+    pub(super) fn shared(self, share: SourceShare) -> Self {
         Self { share, ..self }
     }
 
@@ -123,7 +123,7 @@ impl ReadCursor {
     }
 
     /// Passes the next wanted items to `sink`, until that is full or a bounded part of the log was read. Blocks.
-    pub fn advance(&mut self, log: &dyn ReadLog, sink: &mut impl Sink) -> Result<Page, ReadLogError> {
+    pub fn advance(&mut self, log: &dyn ReadLog, sink: &mut impl TakeItems) -> Result<Page, ReadLogError> {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
         self.own = log.collector_name();
@@ -152,7 +152,7 @@ impl ReadCursor {
     }
 
     /// Passes the wanted items of one entry, which does not come from a walk.
-    pub fn one_entry(&mut self, entry: Entry<'_>, sink: &mut impl Sink) {
+    pub fn one_entry(&mut self, entry: Entry<'_>, sink: &mut impl TakeItems) {
         let end = self.end.unwrap_or(Offset::new(u64::MAX));
         if entry.first().min(end) > self.next {
             let addresses = Addresses { partition: entry.partition, offsets: self.next..entry.first().min(end) };
@@ -162,7 +162,7 @@ impl ReadCursor {
     }
 
     /// Passes the wanted items of a part of the log that begins before `end`; returns about how many bytes were read.
-    fn part_of_log(&mut self, part: WalkItem<'_>, end: Offset, sink: &mut impl Sink) -> usize {
+    fn part_of_log(&mut self, part: WalkItem<'_>, end: Offset, sink: &mut impl TakeItems) -> usize {
         match part {
             WalkItem::Entry(entry) => {
                 self.entry(entry, end, sink);
@@ -183,7 +183,7 @@ impl ReadCursor {
 
     /// Passes addresses that cannot be read. The sources of their events are unknown: the item goes to the reader whose
     /// share has the log's name.
-    fn missing(&mut self, item: Item<'_, '_>, addresses: &Addresses, sink: &mut impl Sink) {
+    fn missing(&mut self, item: Item<'_, '_>, addresses: &Addresses, sink: &mut impl TakeItems) {
         let is_wanted = self.left > 0 && self.filter.takes_hole();
         if is_wanted && self.share.takes(HOLE_SOURCE, addresses.offsets.start) {
             sink.item(item);
@@ -193,7 +193,7 @@ impl ReadCursor {
     }
 
     /// Passes the wanted items of an entry, until `sink` is full.
-    fn entry(&mut self, entry: Entry<'_>, end: Offset, sink: &mut impl Sink) {
+    fn entry(&mut self, entry: Entry<'_>, end: Offset, sink: &mut impl TakeItems) {
         let (header, entry_end) = (entry.header(), entry.end().min(end));
         let is_own = self.own == Some(header.source);
         let is_here = entry_end > self.next && entry.first() < end;
@@ -209,7 +209,7 @@ impl ReadCursor {
         self.decoder = decoder;
     }
 
-    fn opened(&mut self, opened: &mut OpenedEntry<'_>, is_own: bool, entry_end: Offset, sink: &mut impl Sink) {
+    fn opened(&mut self, opened: &mut OpenedEntry<'_>, is_own: bool, entry_end: Offset, sink: &mut impl TakeItems) {
         let entry = opened.entry();
         let source = entry.header().source.as_str();
         if opened.subjects().is_some_and(|subjects| !self.filter.takes_subjects(subjects, source)) {
@@ -230,7 +230,7 @@ impl ReadCursor {
         event: Event<'_, '_>,
         (source, is_own): (&str, bool),
         entry_end: Offset,
-        sink: &mut impl Sink,
+        sink: &mut impl TakeItems,
     ) -> ControlFlow<()> {
         let offset = event.address.offset;
         if offset < self.next {
@@ -249,7 +249,12 @@ impl ReadCursor {
     }
 
     /// Passes the rest of an entry that cannot be decoded, as one item at its first event.
-    fn unreadable(&mut self, unreadable: Unreadable<'_>, entry_end: Offset, sink: &mut impl Sink) -> ControlFlow<()> {
+    fn unreadable(
+        &mut self,
+        unreadable: Unreadable<'_>,
+        entry_end: Offset,
+        sink: &mut impl TakeItems,
+    ) -> ControlFlow<()> {
         let offset = unreadable.addresses.offsets.start;
         let is_behind = offset >= entry_end;
         if self.left == 0 || sink.is_full() || is_behind {

@@ -30,7 +30,7 @@ pub struct Filter {
 }
 
 /// The severity of an unreadable event: that of an error.
-pub(super) const UNREADABLE_SEVERITY: u8 = 17;
+pub(crate) const UNREADABLE_SEVERITY: u8 = 17;
 
 /// Why a filter is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

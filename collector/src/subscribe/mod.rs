@@ -28,8 +28,11 @@ mod start;
 mod embedded_tests;
 
 pub use cursor::Page;
+pub(crate) use cursor::{ReadCursor, TakeItems};
+pub(crate) use filter::UNREADABLE_SEVERITY;
 pub use filter::{Filter, FilterError};
 pub use framing::Format;
 pub use lines::PageLines;
 pub use page::Reading;
+pub(crate) use rendering::TRIMMED;
 pub use start::{Start, StartError, StartTextError};

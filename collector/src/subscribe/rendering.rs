@@ -4,7 +4,7 @@ use afferent_protocol::event::{Body, Event};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::PageLines;
-use super::cursor::Sink;
+use super::cursor::TakeItems;
 use super::facts::{Facts, LineKind};
 use super::filter::UNREADABLE_SEVERITY;
 use super::framing::{Format, Framing};
@@ -15,7 +15,7 @@ use crate::log::address::Addresses;
 use crate::log::events::{Entry, Item};
 
 /// The reason in the event for the removed beginning of the log.
-const TRIMMED: &str = "retention has removed these events; the `trimmed` event of the collector says why";
+pub(crate) const TRIMMED: &str = "retention has removed these events; the `trimmed` event of the collector says why";
 
 /// Renders items, page after page.
 pub(super) struct PageRenderer {
@@ -55,7 +55,7 @@ impl PageRenderer {
     }
 
     /// Renders into `out`, which is full at this number of bytes.
-    pub fn to<'r>(&'r mut self, out: &'r mut Vec<u8>, full_at: usize) -> impl Sink + use<'r> {
+    pub fn to<'r>(&'r mut self, out: &'r mut Vec<u8>, full_at: usize) -> impl TakeItems + use<'r> {
         Into { rendering: self, out, full_at }
     }
 }
@@ -88,7 +88,7 @@ impl Into<'_> {
     }
 }
 
-impl Sink for Into<'_> {
+impl TakeItems for Into<'_> {
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
         let PageRenderer { writer, source, is_own: known, .. } = &mut *self.rendering;
         (*source, *known) = (Some(entry.header().source), is_own);

@@ -1,0 +1,258 @@
+//! From the log into a sink: the wanted items of a walk as typed events.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use afferent_protocol::batch::Header;
+use afferent_protocol::event::Body;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::record::Record;
+use afferent_protocol::segment::EntryHead;
+
+use super::event::{Content, ForwardEvent};
+use super::sink::{PartLimits, Rejection, Sink};
+use crate::cloud_event::posted::Posted;
+use crate::cloud_event::{EventRenderer, HOLE_SOURCE, UNREADABLE, hole_id, type_of, unreadable_id};
+use crate::log::address::{Addresses, EventAddress};
+use crate::log::events::{Entry, Event, Item, Unreadable};
+use crate::models::order::{Correction, corrected};
+use crate::subscribe::{TRIMMED, TakeItems, UNREADABLE_SEVERITY};
+
+/// The part that a sink holds, as the runner sees it.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// The offset of each added event.
+    pub offsets: Vec<Offset>,
+    /// The ingest time of the first added event.
+    pub oldest: Option<Timestamp>,
+    /// The added event of a part that can have only one.
+    pub only: Option<Rejected>,
+    /// The event that the sink can never take; the part ends before it.
+    pub rejected: Option<Rejected>,
+}
+
+/// An event that the destination will perhaps never take, as far as its dead letter needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rejected {
+    pub address: EventAddress,
+    /// The first offset behind it: a hole may be more than one offset.
+    pub end: Offset,
+    pub source: String,
+    pub id: String,
+    pub kind: String,
+    pub reason: String,
+}
+
+/// Adds items to a sink.
+pub(super) struct Feed {
+    renderer: RefCell<EventRenderer>,
+    entry: Option<(Header, EntryHead)>,
+    is_own: bool,
+    id: String,
+    part: Part,
+}
+
+impl Feed {
+    pub fn new() -> Self {
+        let renderer = RefCell::new(EventRenderer::new());
+        Self { renderer, entry: None, is_own: false, id: String::new(), part: Part::default() }
+    }
+
+    /// The added events.
+    pub fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// Begins a new part.
+    pub fn clear(&mut self) {
+        self.part.offsets.clear();
+        (self.part.oldest, self.part.only, self.part.rejected) = (None, None, None);
+    }
+
+    /// Adds items to `sink`, up to these limits.
+    pub fn to<'f>(&'f mut self, sink: &'f mut dyn Sink, limits: PartLimits) -> FeedInto<'f> {
+        FeedInto { feed: self, sink, limits, is_recall: false }
+    }
+
+    /// Has `sink` recall items.
+    pub fn recall<'f>(&'f mut self, sink: &'f mut dyn Sink) -> FeedInto<'f> {
+        let limits = sink.limits();
+        FeedInto { feed: self, sink, limits, is_recall: true }
+    }
+}
+
+pub(super) struct FeedInto<'f> {
+    feed: &'f mut Feed,
+    sink: &'f mut dyn Sink,
+    limits: PartLimits,
+    is_recall: bool,
+}
+
+impl FeedInto<'_> {
+    /// Adds one event, which ends before `end`.
+    fn add(&mut self, event: &ForwardEvent<'_>, end: Offset) {
+        if self.is_recall {
+            return self.sink.recall(event);
+        }
+        let part = &mut self.feed.part;
+        if part.rejected.is_some() {
+            return;
+        }
+        match self.sink.add(event) {
+            Ok(()) => {
+                assert!(part.offsets.last().is_none_or(|last| *last <= event.address.offset), "a walk is in order");
+                part.offsets.push(event.address.offset);
+                part.oldest = part.oldest.or(event.ingest);
+                if self.limits.events_max == 1 {
+                    part.only = Some(Rejected::of(event, end, String::new()));
+                }
+            }
+            Err(Rejection(reason)) => part.rejected = Some(Rejected::of(event, end, reason)),
+        }
+    }
+
+    fn record(&mut self, event: Event<'_, '_>) {
+        let Event { address, record } = event;
+        let (header, head) = self.feed.entry.expect("events follow the beginning of their entry");
+        let end = Offset::new(address.offset.get() + 1);
+        let (fixed, correction) = corrected(record.event.time, &header, head.stamp, head.clock_offset_us());
+        let corrected = (correction != Correction::None).then_some(fixed);
+        let renderer = std::mem::take(&mut self.feed.renderer);
+        match (&record.event.body, self.feed.is_own) {
+            (Body::Derived(derived), true) if let Some(posted) = Posted::read(derived.json) => {
+                let content = Content::Posted { record, renderer: &renderer, document: derived.json };
+                self.add(&posted_event(&posted, derived.kind, address, record, corrected, head.stamp, content), end);
+            }
+            _ => {
+                let mut id = std::mem::take(&mut self.feed.id);
+                id.clear();
+                let (stream, epoch, sequence) = (header.stream, header.epoch, record.sequence);
+                write!(id, "{}-{epoch}-{sequence}", stream.name()).expect("a growing text takes any text");
+                self.add(
+                    &ForwardEvent {
+                        address,
+                        source: header.source.as_str(),
+                        id: &id,
+                        kind: type_of(&record.event.body),
+                        subject: Some(record.event.subject.as_str()),
+                        time: Some(record.event.time),
+                        corrected,
+                        recorded: Some(header.clock.wall),
+                        ingest: Some(head.stamp),
+                        lane: Some((stream, epoch, sequence)),
+                        severity: record.event.body.severity().number(),
+                        content: Content::Record { record, renderer: &renderer },
+                    },
+                    end,
+                );
+                self.feed.id = id;
+            }
+        }
+        self.feed.renderer = renderer;
+    }
+
+    fn unreadable(&mut self, unreadable: &Unreadable<'_>) {
+        let Unreadable { addresses, index, error, entry } = unreadable;
+        let header = entry.header();
+        let renderer = std::mem::take(&mut self.feed.renderer);
+        let event = ForwardEvent {
+            address: addresses.first(),
+            source: header.source.as_str(),
+            id: &unreadable_id(header, *index),
+            kind: UNREADABLE,
+            subject: Some(header.source.as_str()),
+            time: Some(header.time_first),
+            corrected: None,
+            recorded: Some(header.clock.wall),
+            ingest: Some(entry.ingest()),
+            lane: None,
+            severity: UNREADABLE_SEVERITY,
+            content: Content::Unreadable {
+                header,
+                renderer: &renderer,
+                index: *index,
+                reason: error.to_string().into(),
+            },
+        };
+        self.add(&event, addresses.offsets.end);
+        self.feed.renderer = renderer;
+    }
+
+    fn missing(&mut self, addresses: &Addresses, reason: &str) {
+        let event = ForwardEvent {
+            address: addresses.first(),
+            source: HOLE_SOURCE,
+            id: &hole_id(addresses),
+            kind: UNREADABLE,
+            subject: None,
+            time: None,
+            corrected: None,
+            recorded: None,
+            ingest: None,
+            lane: None,
+            severity: UNREADABLE_SEVERITY,
+            content: Content::Hole { addresses, reason },
+        };
+        self.add(&event, addresses.offsets.end);
+    }
+}
+
+/// A posted event with the attributes of its maker.
+fn posted_event<'a>(
+    posted: &'a Posted<'_>,
+    kind: &'a str,
+    address: EventAddress,
+    record: &'a Record<'_>,
+    corrected: Option<Timestamp>,
+    ingest: Timestamp,
+    content: Content<'a>,
+) -> ForwardEvent<'a> {
+    ForwardEvent {
+        address,
+        source: &posted.source,
+        id: &posted.id,
+        kind,
+        subject: Some(record.event.subject.as_str()),
+        time: Some(record.event.time),
+        corrected,
+        recorded: None,
+        ingest: Some(ingest),
+        lane: None,
+        severity: posted.severitynumber,
+        content,
+    }
+}
+
+impl Rejected {
+    fn of(event: &ForwardEvent<'_>, end: Offset, reason: String) -> Self {
+        let [source, id, kind] = [event.source, event.id, event.kind].map(str::to_owned);
+        Self { address: event.address, end, source, id, kind, reason }
+    }
+}
+
+impl TakeItems for FeedInto<'_> {
+    fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
+        let Feed { renderer, entry: known, is_own: own, .. } = &mut *self.feed;
+        (*known, *own) = (Some((*entry.header(), *entry.head)), is_own);
+        let renderer = renderer.get_mut();
+        renderer.set_own(is_own);
+        renderer.entry(entry.partition, entry.head, entry.header());
+    }
+
+    fn item(&mut self, item: Item<'_, '_>) {
+        match item {
+            Item::Event(event) => self.record(event),
+            Item::Unreadable(unreadable) => self.unreadable(&unreadable),
+            Item::Hole(hole) => self.missing(&hole.addresses, hole.reason),
+            Item::Removed(removed) => self.missing(&removed.addresses, TRIMMED),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let part = &self.feed.part;
+        let is_full = part.rejected.is_some()
+            || part.offsets.len() >= self.limits.events_max
+            || self.sink.bytes() >= self.limits.bytes_max;
+        is_full && !self.is_recall
+    }
+}
