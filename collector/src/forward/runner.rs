@@ -120,7 +120,7 @@ impl Runner {
         context.runtime.block_on(async {
             tokio::select! {
                 () = stopping.requested() => {}
-                _ = orders.changed() => {}
+                Ok(()) = orders.changed() => {}
                 () = tokio::time::sleep(time.unwrap_or(Duration::MAX)) => {}
             }
         });
@@ -144,7 +144,13 @@ impl Runner {
         let kept = self.forward.begin(log).map_err(End::Stuck)?;
         let of_sink = self.sink.open(&self.around.context)?;
         let checkpoint = self.forward.agree(&kept, of_sink, log).map_err(End::Stuck)?;
-        self.forward.show(|progress| (progress.phase, progress.next_try) = (Phase::Running, None));
+        self.forward.show(|progress| {
+            progress.next_try = None;
+            // After a failure it runs once something is delivered.
+            if progress.phase != Phase::Retrying {
+                progress.phase = Phase::Running;
+            }
+        });
         self.feed.clear();
         self.recall(checkpoint.next())?;
         let cursor = ReadCursor::follow(checkpoint.next(), self.forward.filter.clone());
@@ -206,6 +212,7 @@ impl Runner {
         if passed > session.checkpoint.next() && left.is_zero() {
             return self.save(session, passed);
         }
+        self.forward.show(|progress| progress.phase = Phase::Running);
         self.wait_for_growth(if passed > session.checkpoint.next() { left } else { Duration::MAX });
         Ok(())
     }
@@ -232,6 +239,7 @@ impl Runner {
     fn delivered(&mut self, session: &mut Session, checkpoint: Checkpoint, events: usize) -> Result<(), End> {
         session.checkpoint = checkpoint;
         session.saved = Instant::now();
+        self.forward.show(|progress| progress.phase = Phase::Running);
         self.forward.moved(&checkpoint, events as u64)?;
         Ok(())
     }
@@ -242,7 +250,7 @@ impl Runner {
         context.runtime.block_on(async {
             tokio::select! {
                 () = stopping.requested() => {}
-                _ = orders.changed() => {}
+                Ok(()) = orders.changed() => {}
                 grown = durable.changed() => if grown.is_err() { stopping.requested().await },
                 () = tokio::time::sleep(time) => {}
             }
