@@ -12,10 +12,10 @@ use super::feed::{Feed, Rejected};
 use super::retry::Retry;
 use super::sink::{DeliverError, PartLimits, Sink, SinkContext, Unavailable};
 use super::status::Phase;
-use super::{Forward, Stuck};
+use super::{BeginError, Forward, Stuck};
 use crate::intake::WeakIntake;
 use crate::kinds::DEAD_LETTER;
-use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, REFUSED_IN_A_ROW_MAX};
+use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, FORWARD_SEARCH_MAX, REFUSED_IN_A_ROW_MAX};
 use crate::log::{ReadLog, ReadLogError};
 use crate::subscribe::{Filter, Page, ReadCursor};
 use crate::turns::Turns;
@@ -71,6 +71,15 @@ enum End {
 impl From<Unavailable> for End {
     fn from(error: Unavailable) -> Self {
         if error.is_interrupted { Self::Interrupted } else { Self::Failed(error) }
+    }
+}
+
+impl From<BeginError> for End {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Stuck(stuck) => Self::Stuck(stuck),
+            BeginError::File(error) => error.into(),
+        }
     }
 }
 
@@ -141,7 +150,7 @@ impl Runner {
 
     fn open(&mut self) -> Result<Session, End> {
         let log = &*self.around.log;
-        let kept = self.forward.begin(log).map_err(End::Stuck)?;
+        let kept = self.forward.begin(log)?;
         let of_sink = self.sink.open(&self.around.context)?;
         let checkpoint = self.forward.agree(&kept, of_sink, log).map_err(End::Stuck)?;
         self.forward.show(|progress| {
@@ -190,8 +199,10 @@ impl Runner {
         }
         let since = *session.part_since.get_or_insert_with(Instant::now);
         let is_full = is_rejected || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
-        let left = limits.wait.saturating_sub(since.elapsed());
-        if !is_full && (page == Page::More || !left.is_zero()) {
+        // A part that was begun does not wait until the whole log is searched for more.
+        let wait = if page == Page::More { limits.wait.max(FORWARD_SEARCH_MAX) } else { limits.wait };
+        let left = wait.saturating_sub(since.elapsed());
+        if !is_full && !left.is_zero() {
             if page != Page::More {
                 self.wait_for_growth(left);
             }
