@@ -272,6 +272,10 @@ fn the_readmes_configurations_work_as_they_are_and_requests_are_signed() {
     assert!(status.success() && said.contains("answers OPTIONS"), "{said}");
     rig.break_down("E42");
     rig.break_down("E42");
+    wait_for("both are in the log", || {
+        let events = rig.events();
+        (events.iter().filter(|event| event["data"]["code"] == "E42").count() == 2).then_some(())
+    });
     wait_delivered(&rig, "work-orders");
     wait_delivered(&rig, "maintenance");
     let requests = server.taken();
