@@ -24,6 +24,8 @@ mod retry;
 mod runner;
 pub mod sink;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod webhook;
 
 use std::path::Path;
@@ -273,9 +275,15 @@ pub enum Order {
     ReplayDead,
 }
 
-/// All forwards of a collector.
+/// All forwards of a collector; by default none.
 #[derive(Clone)]
 pub struct Forwards(Arc<[Running]>);
+
+impl Default for Forwards {
+    fn default() -> Self {
+        Self(Arc::new([]))
+    }
+}
 
 struct Running {
     forward: Arc<Forward>,
