@@ -57,7 +57,7 @@ pub(super) fn newest(
         }
         let found = reading.last_in(from, end)?;
         if found.is_some() || from == start {
-            return found;
+            return Ok(found);
         }
         back = back.saturating_mul(8);
     }

@@ -169,9 +169,13 @@ impl KafkaConfig {
                        with `--features kafka-zstd`";
             return Err(why.to_owned());
         }
-        let is_secure = self.tls.is_some() || self.sasl.is_some();
-        if is_secure && !cfg!(feature = "kafka-tls") {
-            let key = if self.tls.is_some() { "tls" } else { "sasl" };
+        // PLAIN alone needs no cryptography.
+        let needs_tls = match (&self.tls, &self.sasl) {
+            (Some(_), _) => Some("tls"),
+            (None, Some(sasl)) if sasl.mechanism != "PLAIN" => Some("sasl"),
+            (None, _) => None,
+        };
+        if let Some(key) = needs_tls.filter(|_| !cfg!(feature = "kafka-tls")) {
             return Err(format!(
                 "{key}: this collector was built without the feature `kafka-tls`; build it with `--features kafka-tls`"
             ));

@@ -46,7 +46,8 @@ impl Faults {
     /// An error by its code alone.
     pub fn of_code(&self, doing: &str, code: Code, said: Option<&str>) -> Unavailable {
         if is_fenced(code) {
-            let what = format!("another collector delivers this forward: it has taken over its transactional.id ({code})");
+            let what =
+                format!("another collector delivers this forward: it has taken over its transactional.id ({code})");
             let remedy = "run one collector with this log; if this is the right one, stop the other: delivery goes on by \
                           itself";
             return Unavailable { after: Some(KAFKA_FENCED_WAIT), ..self.wrong(what, remedy) };
@@ -87,7 +88,9 @@ impl Faults {
         let Self { topic, checkpoint_topic, .. } = self;
         match code {
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-                format!("create the topic {topic}, or set `create`; {checkpoint_topic} is created by itself where allowed")
+                format!(
+                    "create the topic {topic}, or set `create`; {checkpoint_topic} is created by itself where allowed"
+                )
             }
             Code::TopicAuthorizationFailed => format!(
                 "allow this user Describe, DescribeConfigs and Write on {topic} and {checkpoint_topic}, and Read on the latter"
@@ -102,7 +105,9 @@ impl Faults {
             Code::SaslAuthenticationFailed | Code::Authentication | Code::UnsupportedSASLMechanism => {
                 "check `sasl`: mechanism, user and password".to_owned()
             }
-            Code::SSL => "check `tls`: the CA, the certificate and its key, and the names in the broker's certificate".to_owned(),
+            Code::SSL => {
+                "check `tls`: the CA, the certificate and its key, and the names in the broker's certificate".to_owned()
+            }
             Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend | Code::ISRInsufficient => {
                 format!("start the missing brokers, or lower min.insync.replicas of {topic}")
             }
@@ -111,7 +116,8 @@ impl Faults {
                  are allowed, and check the collector's clock"
             ),
             Code::InvalidTransactionTimeout => {
-                "lower `timeout_s`, or raise transaction.max.timeout.ms of the brokers: it must be twice as long".to_owned()
+                "lower `timeout_s`, or raise transaction.max.timeout.ms of the brokers: it must be twice as long"
+                    .to_owned()
             }
             Code::InvalidReplicationFactor => "set `create.replication` to at most the number of brokers".to_owned(),
             Code::PolicyViolation => format!("create {topic} and {checkpoint_topic} as the cluster's policy asks for"),
@@ -134,7 +140,10 @@ pub(super) fn is_fenced(code: Code) -> bool {
 
 /// Whether an event itself is refused.
 pub(super) fn is_of_event(code: Code) -> bool {
-    matches!(code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize | Code::InvalidRecord)
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize | Code::InvalidRecord
+    )
 }
 
 /// Whether a broker could not be reached, or did not answer in time.

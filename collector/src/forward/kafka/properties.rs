@@ -38,7 +38,10 @@ const DECIDED: &[(&[&str], &str)] = &[
     (&["request.timeout.ms"], TIMEOUTS),
     (&["partitioner", "sticky.partitioning.linger.ms"], "records of one machine keep to one partition"),
     (&["queuing.strategy", "queue.buffering.max.messages", "queue.buffering.max.kbytes"], MEMORY),
-    (&["queued.max.messages.kbytes", "fetch.message.max.bytes", "max.partition.fetch.bytes", "fetch.max.bytes"], MEMORY),
+    (
+        &["queued.max.messages.kbytes", "fetch.message.max.bytes", "max.partition.fetch.bytes", "fetch.max.bytes"],
+        MEMORY,
+    ),
     (&["message.max.bytes", "batch.size", "batch.num.messages"], "they follow from the topic's max.message.bytes"),
     (&["bootstrap.servers", "metadata.broker.list"], "set `brokers`"),
     (&["compression.codec", "compression.type"], "set `compression`"),

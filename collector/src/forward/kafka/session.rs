@@ -71,6 +71,13 @@ impl Session {
         Ok((Self { producer, reports, faults, facts, settings, runtime, key, is_in_transaction: false }, checkpoint))
     }
 
+    /// Looks at the topics, and makes nothing; returns what is there.
+    pub async fn probe(settings: &Settings, runtime: &Handle) -> Result<String, Unavailable> {
+        let reports = Reports::default();
+        let faults = Faults::new(settings, reports.clone());
+        Topics::new(settings, &faults, runtime, reports)?.describe().await
+    }
+
     /// Begins a transaction.
     pub fn begin(&mut self) -> Result<(), Unavailable> {
         assert!(!self.is_in_transaction, "a transaction ends before the next one begins");

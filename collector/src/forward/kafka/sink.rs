@@ -71,13 +71,18 @@ impl KafkaSink {
     }
 
     /// Records have failed: ends the transaction. Events that the brokers refuse themselves are told from all else.
-    fn failed(&mut self, context: &SinkContext, failures: &[(usize, rdkafka::error::RDKafkaErrorCode)]) -> DeliverError {
+    fn failed(
+        &mut self,
+        context: &SinkContext,
+        failures: &[(usize, rdkafka::error::RDKafkaErrorCode)],
+    ) -> DeliverError {
         let session = self.session.as_mut().expect("it was opened");
         let of_events = failures.iter().filter(|(index, code)| *index < self.part.len() && is_of_event(*code));
         let Some((index, code)) = of_events.min_by_key(|(index, _)| *index).copied() else {
             // What was purged failed because of another record.
             let purged = ["Purged in queue", "Purged in flight"];
-            let of_itself = failures.iter().find(|(_, code)| !purged.iter().any(|text| code.to_string().contains(text)));
+            let of_itself =
+                failures.iter().find(|(_, code)| !purged.iter().any(|text| code.to_string().contains(text)));
             return session.fault_of_record(of_itself.unwrap_or(&failures[0]).1).into();
         };
         let bytes = self.part.record_bytes(index);
@@ -113,6 +118,11 @@ impl Sink for KafkaSink {
 
     fn open(&mut self, context: &SinkContext) -> Result<Option<Checkpoint>, Unavailable> {
         self.connect(context)
+    }
+
+    fn probe(&mut self, context: &SinkContext) -> Result<String, Unavailable> {
+        let probing = Session::probe(&self.settings, &context.runtime);
+        context.wait(longest(self.settings.timeout), "asking for the topics", probing)?
     }
 
     fn add(&mut self, event: &ForwardEvent<'_>) -> Result<(), Rejection> {

@@ -60,10 +60,7 @@ impl<'a> Topics<'a> {
                 let replication = TopicReplication::Fixed(create.replication.into());
                 self.create(NewTopic::new(name, create.partitions.into(), replication)).await?
             }
-            (None, None) => {
-                let remedy = "create it, or let the forward do it: create = { partitions = 12, replication = 3 }";
-                return Err(self.faults.wrong(format!("the topic {name} does not exist"), remedy));
-            }
+            (None, None) => return Err(self.absent()),
         };
         let facts = self.facts(name).await?;
         self.check(name, &found, &facts)?;
@@ -90,11 +87,32 @@ impl<'a> Topics<'a> {
         self.check(name, &found, &facts)?;
         match facts.cleanup {
             Some(policy) if policy != "compact" => {
-                let what = format!("the topic {name} has cleanup.policy={policy}, so that checkpoints would be deleted");
+                let what =
+                    format!("the topic {name} has cleanup.policy={policy}, so that checkpoints would be deleted");
                 Err(self.faults.wrong(what, "set its cleanup.policy to compact, or choose another `checkpoint_topic`"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Looks at both topics, and makes nothing; returns what is there, for people.
+    pub async fn describe(&self) -> Result<String, Unavailable> {
+        let Settings { topic, checkpoint_topic, create, .. } = self.settings;
+        let found = match self.find(topic).await? {
+            Some(found) => {
+                self.check(topic, &found, &self.facts(topic).await?)?;
+                format!("has the topic with {} partitions", found.partitions.len())
+            }
+            None if create.is_some() => "answers; the topic is made at the start".to_owned(),
+            None => return Err(self.absent()),
+        };
+        let checkpoints = if self.find(checkpoint_topic).await?.is_some() { "exists" } else { "is made at the start" };
+        Ok(format!("{found}; {checkpoint_topic} {checkpoints}"))
+    }
+
+    fn absent(&self) -> Unavailable {
+        let remedy = "create it, or let the forward do it: create = { partitions = 12, replication = 3 }";
+        self.faults.wrong(format!("the topic {} does not exist", self.settings.topic), remedy)
     }
 
     /// A topic; `None` if the cluster does not have it.
@@ -160,7 +178,9 @@ impl<'a> Topics<'a> {
                 "too few replicas are in sync: partition {partition} of the topic {name} has {in_sync}, and its \
                  min.insync.replicas is {min}"
             );
-            return Err(self.faults.wrong(what, "start the missing brokers, or lower min.insync.replicas of the topic"));
+            return Err(self
+                .faults
+                .wrong(what, "start the missing brokers, or lower min.insync.replicas of the topic"));
         }
         Ok(())
     }
