@@ -245,7 +245,8 @@ impl Kafka {
             return Vec::new();
         }
         assert!(status.success(), "kcat: {printed}");
-        let records = printed.lines().map(|line| record(&serde_json::from_str(line).expect("kcat prints JSON")));
+        let lines = printed.lines().filter(|line| line.starts_with('{'));
+        let records = lines.map(|line| record(&serde_json::from_str(line).expect("kcat prints JSON")));
         let mut records: Vec<_> = records.collect();
         records.sort_by_key(|record| (record.partition, record.offset));
         records

@@ -165,7 +165,7 @@ struct Shared {
 struct State {
     in_flight: usize,
     failures: Vec<(usize, RDKafkaErrorCode)>,
-    last_words: Option<String>,
+    last_words: Option<(RDKafkaErrorCode, String)>,
 }
 
 /// Failures that are kept of one transaction: the first ones say why.
@@ -209,8 +209,8 @@ impl Reports {
         std::mem::take(&mut self.lock().failures)
     }
 
-    /// What a client said last on its connections.
-    pub fn last_words(&self) -> Option<String> {
+    /// What a client said last of its connections.
+    pub fn last_words(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.lock().last_words.clone()
     }
 }
@@ -223,9 +223,10 @@ impl ClientContext for Reports {
     fn error(&self, error: KafkaError, text: &str) {
         tracing::debug!(%error, "librdkafka: {text}");
         // That all are down says less than what was wrong with one of them.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if code != RDKafkaErrorCode::AllBrokersDown {
             let text = text.chars().filter(|c| !c.is_control()).take(KAFKA_REASON_CHARS_MAX).collect();
-            self.lock().last_words = Some(text);
+            self.lock().last_words = Some((code, text));
         }
     }
 }

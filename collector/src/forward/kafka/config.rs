@@ -196,3 +196,15 @@ fn check_topic(key: &str, name: &str) -> Result<(), String> {
 
 #[cfg(all(test, feature = "kafka"))]
 mod tests;
+
+#[cfg(all(test, not(feature = "kafka")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_the_configuration_is_read_and_refused_with_what_to_do() {
+        let config: KafkaConfig = toml::from_str("brokers = [\"a:9092\"]\ntopic = \"t\"").unwrap();
+        let error = config.destination().map(|_| ()).unwrap_err();
+        assert!(error.contains("built without the feature `kafka`"), "{error}");
+    }
+}

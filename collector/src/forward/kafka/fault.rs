@@ -52,12 +52,15 @@ impl Faults {
                           itself";
             return Unavailable { after: Some(KAFKA_FENCED_WAIT), ..self.wrong(what, remedy) };
         }
+        // Behind a connection that cannot be made is a cause.
+        let words = self.reports.last_words().filter(|_| is_of_network(code));
+        let code = words.as_ref().map_or(code, |(cause, _)| *cause);
         let mut what = format!("{} while {doing}", self.name(code));
         let said = said.map(|said| said.chars().take(KAFKA_REASON_CHARS_MAX).collect::<String>());
         if let Some(said) = said.filter(|said| !said.is_empty()) {
             what = format!("{what} ({said})");
         }
-        if let Some(words) = self.reports.last_words().filter(|_| is_of_network(code)) {
+        if let Some((_, words)) = words {
             what = format!("{what}; the client said last: {words}");
         }
         self.wrong(what, self.remedy(code))
