@@ -120,6 +120,25 @@ pub const WEBHOOK_BODY_BYTES_MAX: usize = 1 << 20;
 /// Breakdowns that are open at the same time, of which a webhook delivers the first event only.
 pub const WEBHOOK_EPISODES_MAX: usize = 65_536;
 
+/// Largest number of events of one transaction at Kafka.
+pub const KAFKA_EVENTS_MAX: usize = 10_000;
+/// How long a transaction waits for more events: commits are what is scarce at Kafka.
+pub const KAFKA_WAIT: Duration = Duration::from_millis(25);
+/// Records that Kafka's client holds a copy of.
+pub const KAFKA_IN_FLIGHT_MAX: usize = 4096;
+/// Bytes of one record, beyond which Kafka's client does not send it.
+pub const KAFKA_RECORD_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a checkpoint in a record.
+pub const KAFKA_CHECKPOINT_BYTES_MAX: usize = 4096;
+/// Records that are read from the end of the checkpoints' topic at first.
+pub const KAFKA_CHECKPOINTS_READ: i64 = 1000;
+/// How long an interrupted transaction may take to abort.
+pub const KAFKA_ABORT_TIME: Duration = Duration::from_secs(2);
+/// Wait after another collector has taken over.
+pub const KAFKA_FENCED_WAIT: Duration = Duration::from_secs(30);
+/// Characters of what Kafka's client says, in an error.
+pub const KAFKA_REASON_CHARS_MAX: usize = 300;
+
 /// Interval of retention runs. Before a run removes segments, it logs the state of every lane again.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);
 

@@ -5,7 +5,7 @@
 //! name = "work-orders"
 //! from = "end"                        # where a new forward begins: first (the default), end, an offset or a time
 //! filter = { type = "breakdown", subject = "88-C/**" }   # as in GET /v1/events; by default all events
-//! [forward.webhook]                   # one destination: webhook, ...
+//! [forward.webhook]                   # one destination: webhook, kafka
 //! url = "https://cmms.example/hooks/afferent"
 //! ```
 
@@ -13,6 +13,7 @@ use afferent_host::clock;
 use afferent_protocol::ids::SourceId;
 use serde::Deserialize;
 
+use super::kafka::KafkaConfig;
 use super::sink::Sink;
 use super::webhook::WebhookConfig;
 use crate::config::ConfigError;
@@ -34,6 +35,8 @@ pub struct ForwardConfig {
     pub filter: FilterText,
     /// HTTP requests.
     pub webhook: Option<WebhookConfig>,
+    /// Records of a Kafka topic.
+    pub kafka: Option<KafkaConfig>,
 }
 
 fn first() -> String {
@@ -58,10 +61,13 @@ impl ForwardConfig {
     /// # Errors
     /// When there is none, or several, or its settings cannot be used.
     pub fn destination(&self) -> Result<Destination, ConfigError> {
-        match &self.webhook {
-            Some(webhook) => webhook.destination().map_err(|message| self.mistake(&message)),
-            None => Err(self.mistake("has no destination; add [forward.webhook]")),
-        }
+        let destination = match (&self.webhook, &self.kafka) {
+            (Some(webhook), None) => webhook.destination(),
+            (None, Some(kafka)) => kafka.destination(),
+            (None, None) => Err("has no destination; add [forward.webhook] or [forward.kafka]".to_owned()),
+            _ => Err("has several destinations; keep one, and make a forward of each of the others".to_owned()),
+        };
+        destination.map_err(|message| self.mistake(&message))
     }
 
     /// The filter.

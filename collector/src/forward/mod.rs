@@ -4,7 +4,7 @@
 //! - [`config`]: `[[forward]]` in the configuration
 //! - `feed`: walks the log, and makes typed events ([`event`]) of it for the sink
 //! - [`sink`]: the seam: open, add, deliver
-//! - the sinks: [`webhook`]
+//! - the sinks: [`webhook`], [`kafka`]
 //! - `runner`: the thread of each forward; `retry`: its waits after a failure
 //! - [`checkpoint`]: how far it has come, durable
 //! - `dead`: events that the destination will never take, as events of the log; `replay`: finds them again
@@ -19,6 +19,7 @@ pub mod config;
 mod dead;
 pub mod event;
 mod feed;
+pub mod kafka;
 mod replay;
 mod retry;
 mod runner;
@@ -51,7 +52,7 @@ use crate::turns::{Commits, Turns};
 use checkpoint::{Checkpoint, ForwardFileError, ForwardFiles, Kept};
 use config::ForwardConfig;
 use runner::{Runner, Surroundings};
-use sink::{Sink, SinkContext};
+use sink::{ForwardKey, Sink, SinkContext};
 use status::{Failure, ForwardView, Phase, Progress};
 
 /// A forward in one partition.
@@ -396,12 +397,14 @@ impl Forwards {
             let (forward, sink) = Forward::of(config, *own, held.reader.partition(), files.clone(), orders)?;
             let forward = Arc::new(forward);
             if let Some(sink) = sink {
+                let (log_id, partition) = (held.reader.terms().log_id(), held.reader.partition());
+                let key = ForwardKey { forward: config.name, log_id, partition };
                 let around = Surroundings {
                     log: held.reader.clone_reader(),
                     durable: held.durable.clone(),
                     intake: held.intake.clone(),
                     turns: Turns::new(commits.clone()),
-                    context: SinkContext { runtime: Handle::current(), stopping: stopping.clone(), orders: heard },
+                    context: SinkContext { key, runtime: Handle::current(), stopping: stopping.clone(), orders: heard },
                 };
                 let mut runner = Runner::new(Arc::clone(&forward), sink, around);
                 threads.push(supervisor.thread(Part::Forward, move || runner.run()).map_err(ForwardsError::Thread)?);

@@ -1,14 +1,18 @@
 //! The seam between the runner of a forward and its destination.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use afferent_host::stop::Stop;
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::LogId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::checkpoint::Checkpoint;
 use super::event::ForwardEvent;
+use crate::log::address::Partition;
 use crate::subscribe::Filter;
 
 /// A destination of events.
@@ -76,9 +80,30 @@ pub struct PartLimits {
     pub wait: Duration,
 }
 
+/// What a destination keeps a checkpoint under: names of forwards repeat from collector to collector, logs do not.
+///
+/// As text: the forward, the log as 32 hexadecimal digits and the partition, as `erp/00…a1/0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardKey {
+    /// The forward.
+    pub forward: SourceId,
+    /// The log that it reads.
+    pub log_id: LogId,
+    /// The partition that it reads.
+    pub partition: Partition,
+}
+
+impl fmt::Display for ForwardKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{:032x}/{}", self.forward, u128::from_be_bytes(self.log_id), self.partition)
+    }
+}
+
 /// What a sink may use of the collector.
 #[derive(Clone)]
 pub struct SinkContext {
+    /// Which forward delivers.
+    pub key: ForwardKey,
     /// Runs futures of sinks.
     pub runtime: Handle,
     /// The collector's stop.
@@ -89,8 +114,10 @@ pub struct SinkContext {
 
 impl SinkContext {
     /// For a single try, outside of a running collector.
-    pub fn for_probe(runtime: Handle, stopping: Stop) -> Self {
-        Self { runtime, stopping, orders: watch::Sender::new(0).subscribe() }
+    pub fn for_probe(forward: SourceId, runtime: Handle, stopping: Stop) -> Self {
+        // A probe reads no log.
+        let key = ForwardKey { forward, log_id: LogId::default(), partition: Partition::EMBEDDED };
+        Self { key, runtime, stopping, orders: watch::Sender::new(0).subscribe() }
     }
 
     /// Runs a future of a sink to its end, for `timeout` at most, and only while the forward runs. `doing` completes
