@@ -5,7 +5,7 @@
 //! name = "work-orders"
 //! from = "end"                        # where a new forward begins: first (the default), end, an offset or a time
 //! filter = { type = "breakdown", subject = "88-C/**" }   # as in GET /v1/events; by default all events
-//! [forward.webhook]                   # one destination: webhook, ...
+//! [forward.webhook]                   # one destination: webhook, postgres
 //! url = "https://cmms.example/hooks/afferent"
 //! ```
 
@@ -13,6 +13,7 @@ use afferent_host::clock;
 use afferent_protocol::ids::SourceId;
 use serde::Deserialize;
 
+use super::postgres::PostgresConfig;
 use super::sink::Sink;
 use super::webhook::WebhookConfig;
 use crate::config::ConfigError;
@@ -32,6 +33,8 @@ pub struct ForwardConfig {
     /// The events that it delivers.
     #[serde(default)]
     pub filter: FilterText,
+    /// Rows in a table of PostgreSQL.
+    pub postgres: Option<PostgresConfig>,
     /// HTTP requests.
     pub webhook: Option<WebhookConfig>,
 }
@@ -58,10 +61,15 @@ impl ForwardConfig {
     /// # Errors
     /// When there is none, or several, or its settings cannot be used.
     pub fn destination(&self) -> Result<Destination, ConfigError> {
-        match &self.webhook {
-            Some(webhook) => webhook.destination().map_err(|message| self.mistake(&message)),
-            None => Err(self.mistake("has no destination; add [forward.webhook]")),
-        }
+        let destination = match (&self.postgres, &self.webhook) {
+            (Some(postgres), None) => postgres.destination(self.name),
+            (None, Some(webhook)) => webhook.destination(),
+            (None, None) => Err("has no destination; add [forward.webhook] or [forward.postgres]".to_owned()),
+            (Some(_), Some(_)) => {
+                Err("has several destinations; keep one, and add a forward for each of the others".to_owned())
+            }
+        };
+        destination.map_err(|message| self.mistake(&message))
     }
 
     /// The filter.

@@ -4,11 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use afferent_host::stop::Stop;
+use afferent_protocol::session::signed::LogId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::checkpoint::Checkpoint;
 use super::event::ForwardEvent;
+use crate::log::address::Partition;
 use crate::subscribe::Filter;
 
 /// A destination of events.
@@ -76,6 +78,10 @@ pub struct SinkContext {
     pub runtime: Handle,
     /// The collector's stop.
     pub stopping: Stop,
+    /// The id of the log.
+    pub log_id: LogId,
+    /// The partition of the log that the forward reads.
+    pub partition: Partition,
     /// Changes when the operator has paused or moved the forward.
     pub(super) orders: watch::Receiver<u64>,
 }
