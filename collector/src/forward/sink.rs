@@ -28,6 +28,13 @@ pub trait Sink: Send {
     /// When the destination is out of reach, or not as it has to be.
     fn open(&mut self, context: &SinkContext) -> Result<Option<Checkpoint>, Unavailable>;
 
+    /// Tries the way to the destination without changing anything there, and without disturbing a collector that delivers
+    /// to it now. Returns what it has found, for people.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn probe(&mut self, context: &SinkContext) -> Result<String, Unavailable>;
+
     /// Events before the first part that the sink must know, for example breakdowns that are open.
     fn recalls(&self) -> Option<Filter> {
         None
@@ -87,6 +94,11 @@ pub struct SinkContext {
 }
 
 impl SinkContext {
+    /// For a single try, outside of a running collector.
+    pub fn for_probe(runtime: Handle, stopping: Stop) -> Self {
+        Self { runtime, stopping, orders: watch::Sender::new(0).subscribe() }
+    }
+
     /// Runs a future of a sink to its end, for `timeout` at most, and only while the forward runs. `doing` completes
     /// "timed out while …".
     ///
