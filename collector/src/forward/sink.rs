@@ -96,7 +96,8 @@ pub struct SinkContext {
 impl SinkContext {
     /// For a single try, outside of a running collector.
     pub fn for_probe(runtime: Handle, stopping: Stop) -> Self {
-        Self { runtime, stopping, orders: watch::Sender::new(0).subscribe() }
+        let (log_id, partition) = (LogId::default(), Partition::EMBEDDED);
+        Self { runtime, stopping, log_id, partition, orders: watch::Sender::new(0).subscribe() }
     }
 
     /// Runs a future of a sink to its end, for `timeout` at most, and only while the forward runs. `doing` completes

@@ -2,4 +2,5 @@
 //! subject, whoever is killed and however a destination misbehaves.
 
 mod plant;
+mod postgres;
 mod webhook;

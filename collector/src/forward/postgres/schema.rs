@@ -106,26 +106,35 @@ impl Tables {
 
     /// Makes what is missing, and checks what is there.
     pub async fn prepare(&self, client: &Client) -> Result<Layout, Failure> {
-        let encoding: String = client.query_one("SELECT current_setting('server_encoding')", &[]).await?.try_get(0)?;
-        if encoding != "UTF8" {
-            let reason = format!("the database has the encoding {encoding}, which does not hold all texts");
-            return Err(Failure::wrong(reason, "create it with ENCODING 'UTF8' TEMPLATE template0"));
-        }
+        check_encoding(client).await?;
         if !self.are_there(client).await? {
             self.make(client).await?;
         }
-        let found = client
-            .query_opt(&format!("SELECT version FROM {} WHERE table_name = $1", self.versions), &[&self.table])
-            .await?;
-        let version: i32 = found.map_or(Ok(VERSION), |row| row.try_get(0))?;
-        if version > VERSION {
-            let reason = format!(
-                "the table {} has version {version} of a newer collector; this one knows version {VERSION}",
-                self.shown()
-            );
-            return Err(Failure::wrong(reason, "update this collector, or set `table` to a new name"));
-        }
+        self.check_version(client).await?;
         self.layout(client).await
+    }
+
+    /// Checks what is there, and makes nothing; returns what it has found, for people.
+    pub async fn look(&self, client: &Client) -> Result<String, Failure> {
+        check_encoding(client).await?;
+        if !self.are_there(client).await? {
+            return Ok("takes the login; the tables are made at the first start".to_owned());
+        }
+        self.check_version(client).await?;
+        self.layout(client).await?;
+        Ok("takes the login, and its tables are as they have to be".to_owned())
+    }
+
+    async fn check_version(&self, client: &Client) -> Result<(), Failure> {
+        let select = format!("SELECT version FROM {} WHERE table_name = $1", self.versions);
+        let found = client.query_opt(&select, &[&self.table]).await?;
+        let version: i32 = found.map_or(Ok(VERSION), |row| row.try_get(0))?;
+        if version <= VERSION {
+            return Ok(());
+        }
+        let shown = self.shown();
+        let reason = format!("{shown} has version {version} of a newer collector; this one knows version {VERSION}");
+        Err(Failure::wrong(reason, "update this collector, or set `table` to a new name"))
     }
 
     async fn are_there(&self, client: &Client) -> Result<bool, Failure> {
@@ -219,6 +228,15 @@ impl Tables {
             }
         }
     }
+}
+
+async fn check_encoding(client: &Client) -> Result<(), Failure> {
+    let encoding: String = client.query_one("SELECT current_setting('server_encoding')", &[]).await?.try_get(0)?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let reason = format!("the database has the encoding {encoding}, which does not hold all texts");
+    Err(Failure::wrong(reason, "create it with ENCODING 'UTF8' TEMPLATE template0"))
 }
 
 /// An expression for the columns of a table as a text, which is another one after each change.

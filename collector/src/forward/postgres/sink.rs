@@ -77,6 +77,19 @@ impl Sink for PostgresSink {
         Ok(checkpoint)
     }
 
+    fn probe(&mut self, context: &SinkContext) -> Result<String, Unavailable> {
+        let settings = &self.settings;
+        let probing = async {
+            let mut connection = Connection::open(settings).await?;
+            match settings.tables.look(&connection.client).await {
+                Ok(found) => Ok(found),
+                Err(failure) => Err(connection.cause(failure).await),
+            }
+        };
+        let probed = context.wait(settings.timeout, &format!("connecting to {}", settings.target), probing)?;
+        probed.map_err(|failure| failure.unavailable(&settings.target, "connecting"))
+    }
+
     fn add(&mut self, event: &ForwardEvent<'_>) -> Result<(), Rejection> {
         self.rows.add(event)
     }
