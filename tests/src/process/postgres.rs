@@ -49,7 +49,8 @@ impl Postgres {
         std::fs::write(data.join("pg_hba.conf"), access).expect("the folder can be written");
         // What was aborted stays where it was, so that the places of rows show the order in which they came.
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nautovacuum = off\nmax_wal_size = 256MB\n",
+            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nautovacuum = off\n\
+             max_wal_size = 256MB\n",
             server.address.port()
         );
         server.configure(&settings);

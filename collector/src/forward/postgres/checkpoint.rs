@@ -34,8 +34,8 @@ pub(super) async fn read(
     owner: &Owner,
 ) -> Result<Option<(Checkpoint, String)>, Failure> {
     let select = format!(
-        "SELECT left(checkpoint, {POSTGRES_CHECKPOINT_CHARS_MAX}) FROM {} WHERE forward = $1 AND partition = $2 AND log = \
-         $3::text::uuid",
+        "SELECT left(checkpoint, {POSTGRES_CHECKPOINT_CHARS_MAX}) FROM {} WHERE forward = $1 AND partition = $2 AND \
+         log = $3::text::uuid",
         tables.forwards
     );
     let row = client.query_opt(&select, &[&owner.forward, &owner.partition(), &owner.log_text()]).await?;
@@ -63,8 +63,8 @@ pub(super) async fn write(
     let moved = match previous {
         Some(previous) => {
             let update = format!(
-                "UPDATE {forwards} SET checkpoint = $4, updated_at = clock_timestamp() WHERE forward = $1 AND partition = \
-                 $2 AND log = $3::text::uuid AND checkpoint = $5 RETURNING {columns}"
+                "UPDATE {forwards} SET checkpoint = $4, updated_at = clock_timestamp() WHERE forward = $1 AND \
+                 partition = $2 AND log = $3::text::uuid AND checkpoint = $5 RETURNING {columns}"
             );
             client.query_opt(&update, &[&owner.forward, &partition, &log, &next, &previous]).await?
         }

@@ -43,25 +43,32 @@ impl Failure {
         match self {
             Self::Wrong { reason, remedy } => Unavailable::new(format!("{target}: {reason}"), remedy.as_str()),
             Self::Sql(error) => {
-                let remedy = error.as_db_error().map_or(NO_ANSWER, |error| remedy(error.code()));
-                Unavailable::new(format!("{target}: failed while {doing}: {}", text_of(error)), remedy)
+                let text = text_of(error);
+                let remedy = match error.as_db_error() {
+                    Some(error) => remedy(error.code()),
+                    None if text.contains(NOT_WRITABLE) => remedy(&SqlState::READ_ONLY_SQL_TRANSACTION),
+                    None => NO_ANSWER,
+                };
+                Unavailable::new(format!("{target}: failed while {doing}: {text}"), remedy)
             }
         }
     }
 
     /// The error of the step that wrote this number of rows.
-    pub fn of_rows(&self, target: &str, rows: usize) -> DeliverError {
+    pub fn of_rows(&self, target: &str, doing: &str, rows: usize) -> DeliverError {
         match (self, self.of_server()) {
             (Self::Sql(error), Some(of_server)) if rows > 0 && is_about_a_row(of_server) => {
                 let index = of_server.where_().and_then(line_of).and_then(|line| line.checked_sub(1));
                 let index = index.filter(|index| *index < rows);
                 DeliverError::Refused { index, taken: 0, reason: format!("{target}: {}", text_of(error)) }
             }
-            _ => self.unavailable(target, "writing rows").into(),
+            _ => self.unavailable(target, doing).into(),
         }
     }
 }
 
+/// The client's words about a standby.
+const NOT_WRITABLE: &str = "does not allow writes";
 const NO_ANSWER: &str = "check that the server runs, its address, `sslmode` and the network between";
 
 /// Whether the server will never take one of the rows: its values, or a constraint or trigger that was added.

@@ -1,4 +1,4 @@
-//! An event as a row of `COPY … WITH (FORMAT binary)`: per column a length and the value in PostgreSQL's binary format.
+//! An event as a row of a binary `COPY`: per column a length, and the value in PostgreSQL's binary format.
 
 use std::collections::BTreeSet;
 
@@ -238,4 +238,90 @@ fn put_epoch(out: &mut Vec<u8>, event: &ForwardEvent<'_>) {
         digits
     });
     put_number(out, digits);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::address::{Addresses, Partition};
+
+    fn addresses(first: u64) -> Addresses {
+        Addresses { partition: Partition::new(3), offsets: Offset::new(first)..Offset::new(first.saturating_add(5)) }
+    }
+
+    fn event<'a>(addresses: &'a Addresses, source: &'a str) -> ForwardEvent<'a> {
+        ForwardEvent {
+            address: addresses.first(),
+            source,
+            id: "hole-7",
+            kind: "afferent.unreadable.v1",
+            subject: None,
+            time: None,
+            corrected: None,
+            recorded: None,
+            ingest: None,
+            lane: None,
+            severity: 17,
+            content: Content::Hole { addresses, reason: "lost" },
+        }
+    }
+
+    /// The values of all rows, as PostgreSQL's documentation of `COPY` says where they are.
+    fn read(body: &[u8]) -> Vec<Vec<Option<Vec<u8>>>> {
+        assert_eq!(&body[..11], b"PGCOPY\n\xff\r\n\0");
+        assert_eq!(body[11..19], [0; 8]);
+        let (mut at, mut rows) = (19, Vec::new());
+        let number = |from: usize| i32::from_be_bytes(body[from..from + 4].try_into().unwrap());
+        loop {
+            let columns = i16::from_be_bytes(body[at..at + 2].try_into().unwrap());
+            at += 2;
+            if columns == -1 {
+                assert_eq!(at, body.len());
+                return rows;
+            }
+            rows.push(Vec::new());
+            for _ in 0..columns {
+                let len = number(at);
+                at += 4;
+                let value = (len >= 0).then(|| body[at..at + len as usize].to_vec());
+                at += value.as_ref().map_or(0, Vec::len);
+                rows.last_mut().unwrap().push(value);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_value_for_each_column_and_the_id_of_its_log() {
+        let (first, second) = (addresses(7), addresses(12));
+        let mut rows = Rows::default();
+        rows.add(&event(&first, "log")).unwrap();
+        rows.add(&event(&second, "log")).unwrap();
+        assert_eq!((rows.count(), rows.first(), rows.days().clone()), (2, Some(Offset::new(7)), BTreeSet::from([0])));
+        let read = read(&rows.take([0xab; 16]));
+        assert_eq!((rows.count(), rows.bytes(), rows.first()), (0, 0, None), "nothing is left");
+        for (row, offset) in read.iter().zip([7_i64, 12]) {
+            assert_eq!(row.len(), COLUMNS.len());
+            for (value, column) in row.iter().zip(&COLUMNS) {
+                assert!(value.is_some() || !column.2, "{} always has a value", column.0);
+            }
+            assert_eq!(row[0].as_deref(), Some(&[0xab; 16][..]));
+            assert_eq!(row[1].as_deref(), Some(&3_i32.to_be_bytes()[..]));
+            assert_eq!(row[2].as_deref(), Some(&offset.to_be_bytes()[..]));
+            assert_eq!(row[7].as_deref(), Some(&b"log"[..]), "without a subject the source counts");
+            assert_eq!(row[11].as_deref(), Some(&(-EPOCH_2000_US).to_be_bytes()[..]), "1970 in place of no time");
+        }
+    }
+
+    #[test]
+    fn what_postgresql_cannot_hold_is_refused_and_leaves_nothing() {
+        let mut rows = Rows::default();
+        rows.add(&event(&addresses(1), "log")).unwrap();
+        let before = rows.bytes();
+        let zero = rows.add(&event(&addresses(2), "a\0b")).unwrap_err();
+        assert!(zero.0.contains("its source has a zero character"), "{zero}");
+        let large = rows.add(&event(&addresses(1 << 63), "log")).unwrap_err();
+        assert!(large.0.contains("its offset is 9223372036854775808"), "{large}");
+        assert_eq!((rows.count(), rows.bytes()), (1, before));
+        assert_eq!(read(&rows.take([0; 16])).len(), 1);
+    }
 }

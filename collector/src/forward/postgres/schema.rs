@@ -174,8 +174,8 @@ impl Tables {
 
     fn forwards_statement(&self) -> String {
         format!(
-            "CREATE TABLE {} (forward text NOT NULL, partition integer NOT NULL, log uuid NOT NULL, checkpoint text NOT \
-             NULL, updated_at timestamptz NOT NULL, PRIMARY KEY (forward, partition, log))",
+            "CREATE TABLE {} (forward text NOT NULL, partition integer NOT NULL, log uuid NOT NULL, \
+             checkpoint text NOT NULL, updated_at timestamptz NOT NULL, PRIMARY KEY (forward, partition, log))",
             self.forwards
         )
     }
@@ -213,9 +213,9 @@ impl Tables {
     }
 
     async fn check_columns(&self, client: &Client, oid: u32) -> Result<(), Failure> {
-        const COLUMNS_OF: &str = "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT atthasdef AND \
-                                  attidentity = '' FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND NOT \
-                                  attisdropped";
+        const COLUMNS_OF: &str = "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT \
+                                  atthasdef AND attidentity = '' FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND \
+                                  NOT attisdropped";
         let mut found: Vec<(String, String, bool)> = Vec::new();
         for row in client.query(COLUMNS_OF, &[&oid]).await? {
             found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
@@ -247,8 +247,8 @@ pub(super) fn columns_of(oid: u32) -> String {
     )
 }
 
-/// The first difference between the columns of a table, with their types and whether rows must name them, and those that
-/// rows have; and what mends it.
+/// The first difference between the columns of a table, with their types and whether rows must name them, and the
+/// columns of rows; and what mends it.
 fn first_mistake(table: &str, found: &[(String, String, bool)]) -> Option<(String, String)> {
     for Column(name, of_type, _) in &COLUMNS {
         let quoted = quoted(name);

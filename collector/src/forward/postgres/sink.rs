@@ -46,8 +46,9 @@ impl PostgresSink {
         match at {
             At::Wait(error) => error.into(),
             At::Begin(failure) => failure.unavailable(target, "beginning a transaction").into(),
-            At::Rows(failure) => failure.of_rows(target, rows),
-            At::Commit(failure) => failure.unavailable(target, "committing, with an outcome that is looked up").into(),
+            At::Rows(failure) => failure.of_rows(target, "writing rows", rows),
+            // Constraints can be deferred to the end of the transaction.
+            At::Commit(failure) => failure.of_rows(target, "committing, with an outcome that is looked up", rows),
         }
     }
 }

@@ -125,7 +125,10 @@ impl Session {
             format!("TRUNCATE {STAGING}")
         } else {
             let events = &tables.events;
-            format!("CREATE TEMPORARY TABLE IF NOT EXISTS afferent_staging (LIKE {events}); TRUNCATE {STAGING}")
+            format!(
+                "CREATE TEMPORARY TABLE IF NOT EXISTS afferent_staging AS SELECT {columns} FROM {events} WITH NO DATA; \
+                 TRUNCATE {STAGING}"
+            )
         };
         client.batch_execute(&make).await.map_err(|error| At::Begin(error.into()))?;
         copy(client, STAGING, &columns, &part.body).await.map_err(At::Rows)?;

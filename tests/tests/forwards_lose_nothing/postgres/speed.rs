@@ -10,7 +10,7 @@ const ROWS: usize = 1_000_000;
 const LINES: usize = 10_000;
 
 #[test]
-#[ignore = "a measurement: cargo test --release -p afferent-tests --test forwards_lose_nothing postgres::speed -- --ignored --nocapture"]
+#[ignore = "a measurement, for a release build; see with --nocapture"]
 fn rows_a_second_beside_psql() {
     let (rig, server) = rig("pg-speed");
     let _postgres = server.start();
