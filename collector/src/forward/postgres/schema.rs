@@ -213,9 +213,9 @@ impl Tables {
     }
 
     async fn check_columns(&self, client: &Client, oid: u32) -> Result<(), Failure> {
-        const COLUMNS_OF: &str = "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull AND NOT \
-                                  atthasdef AND attidentity = '' FROM pg_attribute WHERE attrelid = $1 AND attnum > 0 AND \
-                                  NOT attisdropped";
+        const COLUMNS_OF: &str = "SELECT attname::text, format_type(atttypid, atttypmod), \
+                                  attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute \
+                                  WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
         let mut found: Vec<(String, String, bool)> = Vec::new();
         for row in client.query(COLUMNS_OF, &[&oid]).await? {
             found.push((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
