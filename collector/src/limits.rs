@@ -138,6 +138,24 @@ pub const KAFKA_ABORT_TIME: Duration = Duration::from_secs(2);
 pub const KAFKA_FENCED_WAIT: Duration = Duration::from_secs(30);
 /// Characters of what Kafka's client says, in an error.
 pub const KAFKA_REASON_CHARS_MAX: usize = 300;
+/// Largest number of events of one transaction in PostgreSQL.
+pub const POSTGRES_EVENTS_MAX: usize = 50_000;
+/// How long a transaction in PostgreSQL waits for more events.
+pub const POSTGRES_PART_WAIT: Duration = Duration::from_millis(50);
+/// Bytes of one message of a `COPY`.
+pub const POSTGRES_CHUNK_BYTES: usize = 256 << 10;
+/// How long a connection to PostgreSQL may take.
+pub const POSTGRES_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long an idle connection to PostgreSQL is silent before the system asks whether it still stands.
+pub const POSTGRES_KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long the last words of a connection to PostgreSQL that has ended are waited for.
+pub const POSTGRES_GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// Characters of PostgreSQL's answer in an error.
+pub const POSTGRES_ANSWER_CHARS_MAX: usize = 500;
+/// Characters of a checkpoint that are read from PostgreSQL.
+pub const POSTGRES_CHECKPOINT_CHARS_MAX: usize = 4096;
+/// Bytes of the name of a schema or table: PostgreSQL cuts names at 63, and a day follows in the names of partitions.
+pub const POSTGRES_NAME_BYTES_MAX: usize = 52;
 
 /// Interval of retention runs. Before a run removes segments, it logs the state of every lane again.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 //! - [`config`]: `[[forward]]` in the configuration
 //! - `feed`: walks the log, and makes typed events ([`event`]) of it for the sink
 //! - [`sink`]: the seam: open, add, deliver
-//! - the sinks: [`webhook`], [`kafka`]
+//! - the sinks: [`kafka`], [`postgres`], [`webhook`]
 //! - `runner`: the thread of each forward; `retry`: its waits after a failure
 //! - [`checkpoint`]: how far it has come, durable
 //! - `dead`: events that the destination will never take, as events of the log; `replay`: finds them again
@@ -20,6 +20,7 @@ mod dead;
 pub mod event;
 mod feed;
 pub mod kafka;
+pub mod postgres;
 mod replay;
 mod retry;
 mod runner;

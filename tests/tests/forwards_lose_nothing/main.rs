@@ -3,4 +3,5 @@
 
 mod kafka;
 mod plant;
+mod postgres;
 mod webhook;
