@@ -13,6 +13,7 @@ use afferent_host::clock;
 use afferent_protocol::ids::SourceId;
 use serde::Deserialize;
 
+use super::parquet::ParquetConfig;
 use super::sink::Sink;
 use super::webhook::WebhookConfig;
 use crate::config::ConfigError;
@@ -34,6 +35,8 @@ pub struct ForwardConfig {
     pub filter: FilterText,
     /// HTTP requests.
     pub webhook: Option<WebhookConfig>,
+    /// Files in a directory or a bucket.
+    pub parquet: Option<ParquetConfig>,
 }
 
 fn first() -> String {

@@ -4,7 +4,7 @@
 //! - [`config`]: `[[forward]]` in the configuration
 //! - `feed`: walks the log, and makes typed events ([`event`]) of it for the sink
 //! - [`sink`]: the seam: open, add, deliver
-//! - the sinks: [`webhook`]
+//! - the sinks: [`webhook`], [`parquet`]
 //! - `runner`: the thread of each forward; `retry`: its waits after a failure
 //! - [`checkpoint`]: how far it has come, durable
 //! - `dead`: events that the destination will never take, as events of the log; `replay`: finds them again
@@ -19,6 +19,7 @@ pub mod config;
 mod dead;
 pub mod event;
 mod feed;
+pub mod parquet;
 mod replay;
 mod retry;
 mod runner;
@@ -346,7 +347,12 @@ impl Forwards {
                 durable: held.durable.clone(),
                 intake: held.intake.clone(),
                 turns: Turns::new(commits.clone()),
-                context: SinkContext { runtime: Handle::current(), stopping: stopping.clone(), orders: heard },
+                context: SinkContext {
+                    runtime: Handle::current(),
+                    stopping: stopping.clone(),
+                    partition,
+                    orders: heard,
+                },
             };
             let mut runner = Runner::new(Arc::clone(&forward), destination.sink, around);
             threads.push(supervisor.thread(Part::Forward, move || runner.run()).map_err(ForwardsError::Thread)?);

@@ -4,11 +4,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use afferent_host::stop::Stop;
+use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::Place;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::checkpoint::Checkpoint;
 use super::event::ForwardEvent;
+use crate::log::address::Partition;
 use crate::subscribe::Filter;
 
 /// A destination of events.
@@ -25,6 +28,21 @@ pub trait Sink: Send {
     /// # Errors
     /// When the destination is out of reach, or not as it has to be.
     fn open(&mut self, context: &SinkContext) -> Result<Option<Checkpoint>, Unavailable>;
+
+    /// Learns the checkpoint that the next part begins at, which is not always that of [`Sink::open`]; `holds` says
+    /// whether a place is of this log. Called after each [`Sink::open`]. Returns the end of the next part if it has to be
+    /// there: the part does not go beyond it, and does not wait for more events once it has come so far.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn begin(
+        &mut self,
+        _context: &SinkContext,
+        _checkpoint: &Checkpoint,
+        _holds: &dyn Fn(&Place) -> bool,
+    ) -> Result<Option<Offset>, Unavailable> {
+        Ok(None)
+    }
 
     /// Events before the first part that the sink must know, for example breakdowns that are open.
     fn recalls(&self) -> Option<Filter> {
@@ -76,6 +94,8 @@ pub struct SinkContext {
     pub runtime: Handle,
     /// The collector's stop.
     pub stopping: Stop,
+    /// The partition that the forward reads.
+    pub partition: Partition,
     /// Changes when the operator has paused or moved the forward.
     pub(super) orders: watch::Receiver<u64>,
 }
