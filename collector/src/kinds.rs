@@ -60,12 +60,7 @@ pub static TYPES: [Type; Kind::COUNT + 3] = [
     Type { kind: None, name: AMENDMENT, title: "Amendment", icon: '✎', fields: &["of", "action"], page: Followed },
     Type { kind: None, name: UNREADABLE, title: "Unreadable", icon: '?', fields: &["count", "reason"], page: Absent },
     Type {
-        kind: None,
-        name: DEAD_LETTER,
-        title: "Dead letter",
-        icon: '⊘',
-        fields: &DEAD_LETTER_FIELDS,
-        page: Followed,
+        kind: None, name: DEAD_LETTER, title: "Dead letter", icon: '⊘', fields: &DEAD_LETTER_FIELDS, page: Absent
     },
 ];
 

@@ -96,6 +96,7 @@ impl Served {
             partitions: Partitions::new(held.collect()),
             subscriptions,
             health: health.clone(),
+            forwards: Default::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

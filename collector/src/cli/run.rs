@@ -41,7 +41,7 @@ pub struct Check {
     /// on SIGHUP.
     #[arg(long)]
     reload: bool,
-    /// Connect to the broker too, and report the result of each step.
+    /// Connect to the broker and to the destinations of forwards too, and report the result of each step.
     #[arg(long)]
     connect: bool,
 }

@@ -5,7 +5,7 @@
 //! name = "work-orders"
 //! from = "end"                        # where a new forward begins: first (the default), end, an offset or a time
 //! filter = { type = "breakdown", subject = "88-C/**" }   # as in GET /v1/events; by default all events
-//! [forward.webhook]                   # one destination: webhook, ...
+//! [forward.webhook]                   # one destination: webhook, parquet
 //! url = "https://cmms.example/hooks/afferent"
 //! ```
 
@@ -61,10 +61,20 @@ impl ForwardConfig {
     /// # Errors
     /// When there is none, or several, or its settings cannot be used.
     pub fn destination(&self) -> Result<Destination, ConfigError> {
-        match &self.webhook {
-            Some(webhook) => webhook.destination().map_err(|message| self.mistake(&message)),
-            None => Err(self.mistake("has no destination; add [forward.webhook]")),
+        let all = [("webhook", self.webhook.is_some()), ("parquet", self.parquet.is_some())];
+        let given: Vec<&str> = all.iter().filter(|(_, is_given)| *is_given).map(|(kind, _)| *kind).collect();
+        if given.len() > 1 {
+            let why = format!("has {} destinations ({}); give each a forward of its own", given.len(), given.join(", "));
+            return Err(self.mistake(&why));
         }
+        let destination = match (&self.webhook, &self.parquet) {
+            (Some(webhook), _) => webhook.destination(),
+            (_, Some(parquet)) => parquet.destination(self.name),
+            (None, None) => {
+                Err("has no destination; add one of [forward.webhook], [forward.parquet]".to_owned())
+            }
+        };
+        destination.map_err(|message| self.mistake(&message))
     }
 
     /// The filter.

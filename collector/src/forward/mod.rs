@@ -25,6 +25,8 @@ mod retry;
 mod runner;
 pub mod sink;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod webhook;
 
 use std::path::Path;
@@ -274,9 +276,15 @@ pub enum Order {
     ReplayDead,
 }
 
-/// All forwards of a collector.
+/// All forwards of a collector; by default none.
 #[derive(Clone)]
 pub struct Forwards(Arc<[Running]>);
+
+impl Default for Forwards {
+    fn default() -> Self {
+        Self(Arc::new([]))
+    }
+}
 
 struct Running {
     forward: Arc<Forward>,

@@ -44,6 +44,13 @@ pub trait Sink: Send {
         Ok(None)
     }
 
+    /// Tries the way to the destination without changing anything there, and without disturbing a collector that delivers
+    /// to it now. Returns what it has found, for people.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn probe(&mut self, context: &SinkContext) -> Result<String, Unavailable>;
+
     /// Events before the first part that the sink must know, for example breakdowns that are open.
     fn recalls(&self) -> Option<Filter> {
         None
@@ -101,6 +108,12 @@ pub struct SinkContext {
 }
 
 impl SinkContext {
+    /// For a single try, outside of a running collector.
+    pub fn for_probe(runtime: Handle, stopping: Stop) -> Self {
+        let partition = Partition::EMBEDDED;
+        Self { runtime, stopping, partition, orders: watch::Sender::new(0).subscribe() }
+    }
+
     /// Runs a future of a sink to its end, for `timeout` at most, and only while the forward runs. `doing` completes
     /// "timed out while …".
     ///

@@ -4,10 +4,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
+use afferent_host::stop;
+use tokio::runtime::Handle;
+
 use super::{RunError, broker_settings};
 use crate::config::Config;
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::BindError;
+use crate::forward::sink::SinkContext;
 
 /// The scope of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub enum Scope {
 pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     let mut wrong = Vec::new();
     wrong.extend(check_access(config).err());
+    let forwards = config.forward.iter().filter_map(|forward| forward.destination().err());
+    wrong.extend(forwards.map(RunError::from));
     if scope == Scope::Reload {
         return wrong;
     }
@@ -40,18 +46,26 @@ pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     wrong
 }
 
-/// Tries the connection to the broker, if there is one; `say` gets the answer of each hop.
+/// Tries the connections to the broker, if there is one, and to the destinations of all forwards; `say` gets the answer of each hop.
 ///
 /// # Errors
 /// The error of the hop that failed.
 pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), String> {
     match broker_settings(config).map_err(|error| error.to_string())? {
-        Some(settings) => crate::broker::probe(&settings, say).await,
-        None => {
-            say("agents connect to this collector: there is no broker to test");
-            Ok(())
-        }
+        Some(settings) => crate::broker::probe(&settings, &mut say).await?,
+        None => say("agents connect to this collector: there is no broker to test"),
     }
+    for forward in &config.forward {
+        let (runtime, (_switch, stopping)) = (Handle::current(), stop::channel());
+        let mut destination = forward.destination().map_err(|error| error.to_string())?;
+        let probed = tokio::task::spawn_blocking(move || {
+            destination.sink.probe(&SinkContext::for_probe(runtime, stopping)).map(|found| (destination.target, found))
+        });
+        let failed = |error: &dyn std::fmt::Display| format!("forward {}: {error}", forward.name);
+        let (target, found) = probed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        say(&format!("forward {}: {target} {found}", forward.name));
+    }
+    Ok(())
 }
 
 fn check_access(config: &Config) -> Result<(), RunError> {

@@ -37,6 +37,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "parts/figures.js",
         "parts/focus.js",
         "parts/happened.js",
+        "parts/forwards.js",
         "parts/html.js",
         "parts/kinds.js",
         "parts/live.js",

@@ -19,6 +19,7 @@ export const KINDS = {
   followed: { title: 'Followed', icon: '≡' },
   amendment: { title: 'Amendment', icon: '✎' },
   unreadable: { title: 'Unreadable', icon: '?' },
+  deadletter: { title: 'Dead letter', icon: '⊘' },
 };
 
 /** What happened on a machine. */

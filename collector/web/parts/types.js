@@ -192,6 +192,20 @@ export {};
  */
 
 /**
+ * @typedef {object} Forward
+ * @property {string} name
+ * @property {string} sink
+ * @property {string} target
+ * @property {string} state
+ * @property {string} lag events, decimal
+ * @property {number | null} lag_s
+ * @property {number} delivered
+ * @property {number} dead_letters
+ * @property {string | null} last_error
+ * @property {number | null} next_try_s
+ */
+
+/**
  * The answer of `POST /v1/what-if`.
  *
  * @typedef {object} WhatIfReport

@@ -7,6 +7,7 @@ import { askJson } from '../parts/api.js';
 import { Empty, Problem, StartAnAgent, Table } from '../parts/bits.js';
 import { Certificate } from './certificate.js';
 import { CountsFrom, NotShown } from '../parts/counted.js';
+import { Forwards } from '../parts/forwards.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { Time, duration } from '../parts/time.js';
@@ -165,5 +166,6 @@ export function Sources({ asOf, at }) {
         ${!live && html`<${CountsFrom} from=${model.countsFrom} />`}`}
     ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2>
       <${Losses} agents=${agents} /></section>`}
+    ${live && html`<${Forwards} />`}
     <${Certificate} key=${at.query.get('source')} sources=${names} at=${at} />`;
 }

@@ -3,6 +3,7 @@
 mod authority;
 mod broker;
 mod browser;
+mod hooks;
 mod http;
 mod ledger;
 mod load;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
 pub use browser::{Browser, LOOKS, Look};
+pub use hooks::{Hook, HookServer, Hooked};
 pub use http::{Answer, Sse, ask, ask_over, count_lines, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use load::{MACHINES, stalled_readers, visit_page, write_log};

@@ -74,19 +74,17 @@ impl ParquetSink {
         Ok(present)
     }
 
-    /// What is there behind `next`, of any part.
+    /// What is there behind `place`, of any part.
     fn present_behind(
         &self,
         context: &SinkContext,
-        next: Offset,
-        holds: &dyn Fn(&LogPlace) -> bool,
-        of: LogPlace,
+        (place, holds): (LogPlace, &dyn Fn(&LogPlace) -> bool),
     ) -> Result<Present, Unavailable> {
         let Open { store, .. } = self.open.as_ref().expect("a sink is opened before it is used");
-        let mut present = Present::default();
+        let (next, mut present) = (place.offset, Present::default());
         store.list(context, |path| {
             let Some(name) = names::read(path, self.name.as_str(), context.partition.get()) else { return Ok(()) };
-            let end = LogPlace { term: name.term, offset: name.offsets.end, ..of };
+            let end = LogPlace { term: name.term, offset: name.offsets.end, ..place };
             if name.offsets.end > next && holds(&end) {
                 present.insert(name.directory, &name.offsets);
             }
@@ -144,6 +142,16 @@ impl Sink for ParquetSink {
         Ok(checkpoint)
     }
 
+    fn probe(&mut self, context: &SinkContext) -> Result<String, Unavailable> {
+        let found = self.open(context);
+        let state = self.open.take().and_then(|open| open.state);
+        found?;
+        Ok(match state {
+            Some(state) => format!("can be read; has the events before offset {}", state.checkpoint.next()),
+            None => "can be read; has nothing of this forward".to_owned(),
+        })
+    }
+
     fn begin(
         &mut self,
         context: &SinkContext,
@@ -164,7 +172,7 @@ impl Sink for ParquetSink {
         let present = if without_state() {
             Present::default()
         } else if is_new || checkpoint.may_be_there(next) {
-            self.present_behind(context, next, holds, checkpoint.place.0)?
+            self.present_behind(context, (checkpoint.place.0, holds))?
         } else {
             writing.as_ref().map_or(Ok(Present::default()), |writing| self.present_of_part(context, writing))?
         };

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::stream::{self, StreamExt};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -201,6 +202,19 @@ impl Sink for WebhookSink {
     fn limits(&self) -> PartLimits {
         let events_max = if self.is_batched() { self.settings.events_max } else { WEBHOOK_SINGLE_EVENTS_MAX };
         PartLimits { events_max, bytes_max: FORWARD_PART_BYTES, wait: Duration::ZERO }
+    }
+
+    fn probe(&mut self, context: &SinkContext) -> Result<String, Unavailable> {
+        // Safe by its definition (RFC 9110, 9.3.7); any answer shows that somebody speaks HTTP there.
+        let Settings { client, url, headers, .. } = &self.settings;
+        let request = client.request(Method::OPTIONS, url.clone()).headers(headers.clone());
+        match context.wait(Duration::MAX, "asking", request.send())? {
+            Ok(answer) => Ok(format!("answers OPTIONS with {}", answer.status())),
+            Err(error) => {
+                let reason = format!("{}: no answer: {}", self.target, causes(&error.without_url()));
+                Err(Unavailable::new(reason, "check that it runs, its address and certificate"))
+            }
+        }
     }
 
     fn recalls(&self) -> Option<Filter> {

@@ -12,6 +12,10 @@ fn rig_of(part: Part) -> Rig {
     match part {
         Part::Broker => rig.collector_extra = format!("broker = \"mqtt://{}\"\n", rig.mqtt),
         Part::Attestations => rig.collector_extra = format!("[attest]\nfile = {heads:?}\n"),
+        Part::Forward => {
+            let sink = "[[forward]]\nname = \"hook\"\n[forward.webhook]\nurl = \"http://127.0.0.1:9/\"\nallow = [\"127.0.0.1\"]\n";
+            rig.collector_extra = sink.to_owned();
+        }
         Part::Endpoint
         | Part::Web
         | Part::Writer
