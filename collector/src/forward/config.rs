@@ -64,15 +64,14 @@ impl ForwardConfig {
         let all = [("webhook", self.webhook.is_some()), ("parquet", self.parquet.is_some())];
         let given: Vec<&str> = all.iter().filter(|(_, is_given)| *is_given).map(|(kind, _)| *kind).collect();
         if given.len() > 1 {
-            let why = format!("has {} destinations ({}); give each a forward of its own", given.len(), given.join(", "));
+            let why =
+                format!("has {} destinations ({}); give each a forward of its own", given.len(), given.join(", "));
             return Err(self.mistake(&why));
         }
         let destination = match (&self.webhook, &self.parquet) {
             (Some(webhook), _) => webhook.destination(),
             (_, Some(parquet)) => parquet.destination(self.name),
-            (None, None) => {
-                Err("has no destination; add one of [forward.webhook], [forward.parquet]".to_owned())
-            }
+            (None, None) => Err("has no destination; add one of [forward.webhook], [forward.parquet]".to_owned()),
         };
         destination.map_err(|message| self.mistake(&message))
     }

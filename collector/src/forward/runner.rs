@@ -204,7 +204,8 @@ impl Runner {
             };
         }
         let since = *session.part_since.get_or_insert_with(Instant::now);
-        let is_full = is_rejected || page == Page::Done || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
+        let is_full =
+            is_rejected || page == Page::Done || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
         let left = limits.wait.saturating_sub(since.elapsed());
         if !is_full && (page == Page::More || !left.is_zero()) {
             if page != Page::More {

@@ -1,5 +1,6 @@
 //! The log in other systems: every event is at each destination, once where that is promised, and in the order of its
 //! subject, whoever is killed and however a destination misbehaves.
 
+mod parquet;
 mod plant;
 mod webhook;

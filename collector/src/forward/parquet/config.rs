@@ -69,7 +69,9 @@ impl ParquetConfig {
     /// # Errors
     /// When a setting cannot be used, with its key and what to do.
     pub fn destination(&self, name: SourceId) -> Result<Destination, String> {
-        self.settings().and_then(|settings| self.of_build(name, settings)).map_err(|message| format!("parquet: {message}"))
+        self.settings()
+            .and_then(|settings| self.of_build(name, settings))
+            .map_err(|message| format!("parquet: {message}"))
     }
 
     #[cfg(feature = "parquet")]

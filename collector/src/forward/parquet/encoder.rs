@@ -288,8 +288,24 @@ fn about(forward: &str, range: &PartRange) -> impl Iterator<Item = KeyValue> {
 
 /// Attributes that have columns, or are about the form of the JSON.
 const KNOWN: [&str; 18] = [
-    "specversion", "id", "source", "subject", "time", "correctedtime", "type", "datacontenttype", "sequence", "epoch",
-    "stream", "recordedtime", "ingesttime", "partition", "offset", "severitynumber", "data", "data_base64",
+    "specversion",
+    "id",
+    "source",
+    "subject",
+    "time",
+    "correctedtime",
+    "type",
+    "datacontenttype",
+    "sequence",
+    "epoch",
+    "stream",
+    "recordedtime",
+    "ingesttime",
+    "partition",
+    "offset",
+    "severitynumber",
+    "data",
+    "data_base64",
 ];
 
 /// The other attributes of a posted event, as a JSON object.

@@ -80,7 +80,12 @@ mod tests {
     fn a_name_reads_back_as_what_it_says() {
         let end = Place { log_id: [7; 16], partition: 0, term: 0xABC, offset: Offset::new(2042) };
         let range = PartRange { from: Offset::new(1042), end };
-        let day = day_of("2026-11-30T12:00:00Z".parse::<jiff::Timestamp>().map(|at| Timestamp::clamped(at.as_microsecond())).unwrap());
+        let day = day_of(
+            "2026-11-30T12:00:00Z"
+                .parse::<jiff::Timestamp>()
+                .map(|at| Timestamp::clamped(at.as_microsecond()))
+                .unwrap(),
+        );
         let path = format!("{}/{}", Group { day: Some(day), kind: "sample" }, range.file("line1"));
         assert_eq!(
             path,
@@ -89,7 +94,9 @@ mod tests {
         let read_back = read(&path, "line1", 0).unwrap();
         assert_eq!((read_back.offsets, read_back.term), (Offset::new(1042)..Offset::new(2042), 0xABC));
         assert_eq!(read_back.directory, "day=2026-11-30/type=sample");
-        for (path, forward, partition) in [(&*path, "line", 0), (&path, "line1", 1), ("x/line1-p0-1-2.parquet", "line1", 0)] {
+        for (path, forward, partition) in
+            [(&*path, "line", 0), (&path, "line1", 1), ("x/line1-p0-1-2.parquet", "line1", 0)]
+        {
             assert_eq!(read(path, forward, partition), None, "{path} {forward}");
         }
         assert_eq!(Group { day: None, kind: "unreadable" }.to_string(), format!("day={NO_DAY}/type=unreadable"));

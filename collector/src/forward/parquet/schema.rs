@@ -41,8 +41,7 @@ pub(super) static SCHEMA: LazyLock<TypePtr> =
     LazyLock::new(|| Arc::new(parse_message_type(COLUMNS).expect("the columns are well-formed")));
 
 /// Numbers that grow, or stay for a while: differences take less room than a dictionary.
-const DELTA: [&str; 7] =
-    ["offset", "time", "correctedtime", "recordedtime", "ingesttime", "sequence", "value_int"];
+const DELTA: [&str; 7] = ["offset", "time", "correctedtime", "recordedtime", "ingesttime", "sequence", "value_int"];
 
 /// How files are written.
 pub(super) static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {

@@ -51,7 +51,8 @@ impl LakeState {
     /// # Errors
     /// When it is not such an object.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let state: Self = serde_json::from_slice(json).map_err(|error| format!("it is no state of a forward: {error}"))?;
+        let state: Self =
+            serde_json::from_slice(json).map_err(|error| format!("it is no state of a forward: {error}"))?;
         match state.version {
             1 => Ok(state),
             version => Err(format!("it is of version {version}, and this collector knows version 1")),
@@ -66,13 +67,16 @@ mod tests {
     #[test]
     fn a_state_reads_back_and_others_are_refused() {
         let place = "1042@0000000000000abc.09090909090909090909090909090909".parse().unwrap();
-        let writing = Writing { end: Offset::new(2042), files: vec!["day=2026-11-30/type=sample/a.parquet".to_owned()] };
+        let writing =
+            Writing { end: Offset::new(2042), files: vec!["day=2026-11-30/type=sample/a.parquet".to_owned()] };
         for writing in [None, Some(writing)] {
             let state = LakeState::new(Checkpoint::new(place), writing);
             assert_eq!(LakeState::read(&state.to_json()), Ok(state));
         }
         let later = String::from_utf8(LakeState::new(Checkpoint::new(place), None).to_json()).unwrap();
-        assert!(LakeState::read(later.replace("\"version\": 1", "\"version\": 2").as_bytes()).unwrap_err().contains('2'));
+        assert!(
+            LakeState::read(later.replace("\"version\": 1", "\"version\": 2").as_bytes()).unwrap_err().contains('2')
+        );
         assert!(LakeState::read(b"{}").is_err());
     }
 }

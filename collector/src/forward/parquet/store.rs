@@ -60,11 +60,11 @@ impl Place {
     /// When a setting cannot be used, with its key and what to do.
     pub fn connect(&self, timeout: Duration) -> Result<Store, String> {
         let (store, root): (Arc<dyn ObjectStore>, Path) = match self {
-            Self::Directory(path) => {
-                (Arc::new(LocalFileSystem::new().with_fsync(true)), Path::from_absolute_path(path).map_err(|error| {
-                    format!("directory {} cannot be used: {error}", path.display())
-                })?)
-            }
+            Self::Directory(path) => (
+                Arc::new(LocalFileSystem::new().with_fsync(true)),
+                Path::from_absolute_path(path)
+                    .map_err(|error| format!("directory {} cannot be used: {error}", path.display()))?,
+            ),
             Self::Bucket(s3) => {
                 let root = Path::parse(s3.prefix.trim_matches('/')).map_err(|error| format!("s3.prefix: {error}"))?;
                 (Arc::new(bucket(s3, timeout)?), root)
@@ -180,7 +180,8 @@ impl Store {
             Ok(None) => Ok(None),
             Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
             Ok(Some(Err(size))) => {
-                let reason = format!("{path} in {} has {size} bytes; the limit is {FORWARD_FILE_BYTES_MAX}", self.place);
+                let reason =
+                    format!("{path} in {} has {size} bytes; the limit is {FORWARD_FILE_BYTES_MAX}", self.place);
                 Err(Unavailable::new(reason, "it is not of a collector: move it away"))
             }
             Err(error) => Err(self.failed(&format!("{path} cannot be read"), &error)),
