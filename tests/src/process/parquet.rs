@@ -47,10 +47,18 @@ impl S3Server {
 
     /// Starts it, without any bucket.
     pub fn start(&self) -> Process {
-        let mut command = Command::new(lake_python());
+        self.start_with(&mut Command::new(lake_python()))
+    }
+
+    /// Starts it so that it takes one request, and from then on none of this login.
+    pub fn start_guarded(&self) -> Process {
+        self.start_with(Command::new(lake_python()).env("INITIAL_NO_AUTH_ACTION_COUNT", "1"))
+    }
+
+    fn start_with(&self, command: &mut Command) -> Process {
         let port = self.address.port().to_string();
         command.args(["-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", &port]);
-        let process = Process::start("moto_server", &mut command, &self.log);
+        let process = Process::start("moto_server", command, &self.log);
         wait_for("the S3 server takes connections", || TcpStream::connect(self.address).ok());
         process
     }
@@ -78,14 +86,5 @@ for page in s3.get_paginator('list_objects_v2').paginate(Bucket=bucket):
         s3.download_file(bucket, item['Key'], path)
 ";
         run_lake_script(script, &[&format!("http://{}", self.address), bucket, &to.display().to_string()]);
-    }
-
-    /// Removes an object of a bucket.
-    ///
-    /// # Panics
-    /// When the server refuses.
-    pub fn remove(&self, bucket: &str, key: &str) {
-        let answer = ureq::delete(format!("http://{}/{bucket}/{key}", self.address)).call();
-        answer.expect("the server removes objects");
     }
 }

@@ -196,3 +196,105 @@ impl Sink for ExportPart {
 
     fn close(&mut self) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
+    use afferent_protocol::ids::Subject;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::RowAccessor;
+
+    use super::*;
+    use crate::log::ReadLog;
+    use crate::log::memory::MemoryLog;
+
+    const DAY_US: i64 = 86_400_000_000;
+
+    fn event(day: i64, body: Body<'static>) -> Event<'static> {
+        Event { time: Timestamp::clamped(20_000 * DAY_US + day * DAY_US), subject: Subject::literal("88-C/x"), body }
+    }
+
+    fn sample(day: i64, value: Value<'static>) -> Event<'static> {
+        event(day, Body::Sample(Sample { value, unit: "Cel", quality: Quality::Good }))
+    }
+
+    fn wanted(filter: Filter) -> Wanted {
+        let own = SourceId::literal("collector");
+        Wanted { from: Offset::ZERO, until: Offset::new(u64::MAX), ingested: None, filter, own }
+    }
+
+    fn export(log: &MemoryLog, directory: &Path, wanted: Wanted) -> ExportReport {
+        let mut export = Export::into(directory, wanted).unwrap();
+        log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
+            export.entry(Entry::new(Partition::EMBEDDED, head, batch)).unwrap();
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        export.finish().unwrap()
+    }
+
+    fn read(directory: &Path, below: &str) -> Vec<parquet::record::Row> {
+        let file = std::fs::read_dir(directory.join(below)).unwrap().next().unwrap().unwrap();
+        let reader = SerializedFileReader::new(std::fs::File::open(file.path()).unwrap()).unwrap();
+        reader.get_row_iter(None).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn days_and_types_are_files_and_values_keep_their_bits() {
+        let log = MemoryLog::default();
+        let values = [0.1, -0.0, f64::MIN_POSITIVE / 4.0, 1e300];
+        let floats: Vec<_> = values.iter().map(|value| sample(0, Value::Float(*value))).collect();
+        log.append("a", &floats, 20_001 * DAY_US);
+        let others = [Value::Integer(i64::MAX), Value::Bool(true), Value::Text("on")];
+        log.append("a", &others.map(|value| sample(1, value)), 20_001 * DAY_US);
+        let breakdown = Breakdown { code: "E7", severity: Severity::Error, message: "hot" };
+        log.append("a", &[event(1, Body::Breakdown(breakdown))], 20_001 * DAY_US);
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("lake");
+        let report = export(&log, &directory, wanted(Filter::default()));
+        assert_eq!((report.events, report.files), (8, 3));
+        let first = read(&directory, "day=2024-10-04/type=sample");
+        let bits: Vec<_> = first.iter().map(|row| row.get_double(13).unwrap().to_bits()).collect();
+        assert_eq!(bits, values.map(f64::to_bits));
+        let second = read(&directory, "day=2024-10-05/type=sample");
+        assert_eq!(second[0].get_long(14).unwrap(), i64::MAX);
+        assert!(second[1].get_bool(15).unwrap());
+        assert_eq!(second[2].get_string(16).unwrap(), "on");
+        assert_eq!(second[2].get_string(17).unwrap(), "Cel");
+        assert!(second[2].get_double(13).is_err(), "a text has no number");
+        let broken = read(&directory, "day=2024-10-05/type=breakdown");
+        assert!(broken[0].get_string(20).unwrap().contains("E7"));
+        assert!(matches!(Export::into(&directory, wanted(Filter::default())), Err(ExportError::NotEmpty(_))));
+    }
+
+    #[test]
+    fn row_groups_and_rare_columns_do_not_shift_rows() {
+        let log = MemoryLog::default();
+        let count = 3 * crate::limits::PARQUET_ROW_GROUP_ROWS as i64 / 2;
+        for first in (0..count).step_by(1024) {
+            let value = |at: i64| if at % 7 == 0 { Value::Integer(at) } else { Value::Float(at as f64) };
+            let events: Vec<_> = (first..first + 1024).map(|at| sample(0, value(at))).collect();
+            log.append("a", &events, 20_000 * DAY_US);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let report = export(&log, &folder.path().join("lake"), wanted(Filter::default()));
+        assert_eq!((report.events, report.files), (count as u64, 1));
+        for (at, row) in (0..count).zip(read(&folder.path().join("lake"), "day=2024-10-04/type=sample")) {
+            assert_eq!((row.get_long(0).unwrap(), row.get_double(13).unwrap()), (at, at as f64));
+            assert_eq!(row.get_long(14).ok(), (at % 7 == 0).then_some(at));
+        }
+    }
+
+    #[test]
+    fn a_filter_and_a_range_leave_the_others_out() {
+        let log = MemoryLog::default();
+        (0..10).for_each(|value| log.append("a", &[sample(0, Value::Integer(value))], 20_000 * DAY_US));
+        let folder = tempfile::tempdir().unwrap();
+        let some = Wanted { from: Offset::new(2), until: Offset::new(5), ..wanted(Filter::default()) };
+        assert_eq!(export(&log, &folder.path().join("some"), some).events, 3);
+        let none = wanted(Filter::new(None, Some("breakdown"), None).unwrap());
+        assert_eq!(export(&log, &folder.path().join("none"), none), ExportReport::default());
+    }
+}
