@@ -46,7 +46,7 @@ pub struct ExportArgs {
 pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let wanted = args.wanted()?;
     let (disk, progress) = args.place.open("exporting")?;
-    let mut export = Export::into(&args.parquet, wanted)?;
+    let mut export = Export::new(&args.parquet, wanted)?;
     let mut failed = None;
     let report = inspect::dump(&disk, &mut |head, batch| {
         if failed.is_none() && !export.is_done() {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::event::{Sample, Value};
+use afferent_protocol::event::{Kind, Sample, Value};
+use afferent_protocol::ids::Offset;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
@@ -39,7 +40,7 @@ pub(super) struct Encoder {
     /// Bytes of memory.
     bytes: usize,
     /// The offset of the first event.
-    first: Option<afferent_protocol::ids::Offset>,
+    first: Option<Offset>,
     data: Vec<u8>,
     error: Option<ParquetError>,
 }
@@ -76,7 +77,7 @@ impl Encoder {
     }
 
     /// The offset of the first event that was added, also if it was left out.
-    pub fn first(&self) -> Option<afferent_protocol::ids::Offset> {
+    pub fn first(&self) -> Option<Offset> {
         self.first
     }
 
@@ -108,7 +109,7 @@ impl Encoder {
     fn file_of(&mut self, event: &ForwardEvent<'_>) -> usize {
         let kind = event.body().map(|body| body.kind().name());
         let kind = kind.unwrap_or(match event.content {
-            Content::Posted { .. } | Content::Record { .. } => afferent_protocol::event::Kind::Derived.name(),
+            Content::Posted { .. } | Content::Record { .. } => Kind::Derived.name(),
             Content::Unreadable { .. } | Content::Hole { .. } => "unreadable",
         });
         let day = event.best_time().map(day_of);

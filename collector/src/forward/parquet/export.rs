@@ -87,7 +87,7 @@ impl Export {
     ///
     /// # Errors
     /// When the directory is not empty or cannot be used.
-    pub fn into(directory: &Path, wanted: Wanted) -> Result<Self, ExportError> {
+    pub fn new(directory: &Path, wanted: Wanted) -> Result<Self, ExportError> {
         let failed = |error| ExportError::Disk { path: directory.to_owned(), error };
         std::fs::create_dir_all(directory).map_err(failed)?;
         if std::fs::read_dir(directory).map_err(failed)?.next().is_some() {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn export(log: &MemoryLog, directory: &Path, wanted: Wanted) -> ExportReport {
-        let mut export = Export::into(directory, wanted).unwrap();
+        let mut export = Export::new(directory, wanted).unwrap();
         log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
             export.entry(Entry::new(Partition::EMBEDDED, head, batch)).unwrap();
             ControlFlow::Continue(())
@@ -266,7 +266,7 @@ mod tests {
         assert!(second[2].get_double(13).is_err(), "a text has no number");
         let broken = read(&directory, "day=2024-10-05/type=breakdown");
         assert!(broken[0].get_string(20).unwrap().contains("E7"));
-        assert!(matches!(Export::into(&directory, wanted(Filter::default())), Err(ExportError::NotEmpty(_))));
+        assert!(matches!(Export::new(&directory, wanted(Filter::default())), Err(ExportError::NotEmpty(_))));
     }
 
     #[test]
