@@ -24,7 +24,8 @@ files = glob.glob(sys.argv[1] + "/**/*.parquet", recursive=True)
 if not files: sys.exit()
 duckdb.sql("set timezone = 'UTC'")
 rows = duckdb.sql(f"""
-    select "offset", id, source, subject, event_type, type, day::varchar as day, strftime(time, '%Y-%m-%dT%H:%M:%S.%fZ') as time,
+    select "offset", id, source, subject, event_type, type, day::varchar as day,
+        strftime(time, '%Y-%m-%dT%H:%M:%S.%fZ') as time,
         strftime(ingesttime, '%Y-%m-%dT%H:%M:%S.%fZ') as ingesttime, stream, epoch, sequence, severitynumber,
         value, value_int, value_bool, value_text, unit, quality, data, extensions
     from read_parquet('{sys.argv[1]}/**/*.parquet', hive_partitioning = true) order by "offset"
@@ -222,7 +223,8 @@ fn rig_with_bucket(name: &str, server: impl FnOnce(&Rig) -> S3Server) -> (Rig, S
     std::fs::write(&secret, "hush").expect("the folder can be written");
     rig.collector_extra = format!(
         "[[forward]]\nname = \"lake\"\n[forward.parquet]\n{SMALL_PARTS}\ntimeout_s = 5\n[forward.parquet.s3]\n\
-         bucket = \"plant\"\nprefix = \"lake\"\nendpoint = \"http://{}\"\nkey_id = \"{}\"\nsecret = {{ file = {secret:?} }}\n",
+         bucket = \"plant\"\nprefix = \"lake\"\nendpoint = \"http://{}\"\nkey_id = \"{}\"\n\
+         secret = {{ file = {secret:?} }}\n",
         proxy.address,
         S3Server::KEY_ID,
     );

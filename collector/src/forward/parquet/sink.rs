@@ -1,9 +1,9 @@
 //! Parts as files, exactly once.
 //!
 //! One part is the events of a range of offsets. For each part: (1) the state object gets the part's end and its files;
-//! (2) the files are created, under names that have the range; (3) the state object gets the checkpoint behind the part.
-//! Every step is durable before the next one. After a kill in between, the part begins and ends where it did: the same
-//! names, and files that are there stay. So a request that arrives late creates nothing new either.
+//! (2) the files are created, under names that have the range; (3) the state object gets the checkpoint behind the
+//! part. Every step is durable before the next one. After a kill in between, the part begins and ends where it did: the
+//! same names, and files that are there stay. So a request that arrives late creates nothing new either.
 //!
 //! Files are never changed or removed. After a rewind, an event is left out if a file of its day and type, of this
 //! forward and log, has its offset in its name.
