@@ -156,6 +156,28 @@ pub const POSTGRES_ANSWER_CHARS_MAX: usize = 500;
 pub const POSTGRES_CHECKPOINT_CHARS_MAX: usize = 4096;
 /// Bytes of the name of a schema or table: PostgreSQL cuts names at 63, and a day follows in the names of partitions.
 pub const POSTGRES_NAME_BYTES_MAX: usize = 52;
+/// Events of a part of parquet files.
+pub const PARQUET_ROWS_MAX: usize = 1_000_000;
+/// Seconds that a part of parquet files may wait for more events.
+pub const PARQUET_EVERY_MAX_S: f64 = 86_400.0;
+/// A part of parquet files with so many bytes in memory is written: encoded files, and rows that are not encoded yet.
+pub const PARQUET_PART_BYTES: usize = 10 << 20;
+/// Rows of a row group; so many of one file are in memory before they are encoded.
+pub const PARQUET_ROW_GROUP_ROWS: usize = 32_768;
+/// Bytes of memory of a row, beside its texts.
+pub const PARQUET_ROW_BYTES: usize = 112;
+/// Bytes of memory of a file beside its rows. A part with events of very many days ends before it has too many files.
+pub const PARQUET_FILE_BYTES: usize = 128 << 10;
+/// Files that are written at the same time.
+pub const PARQUET_PUTS: usize = 4;
+/// Tries of one request to a bucket after its first one, before the part fails.
+pub const PARQUET_RETRIES: usize = 2;
+/// Ranges of offsets in names of files that are kept in memory after a rewind.
+pub const PARQUET_PRESENT_MAX: usize = 262_144;
+/// Characters of the answer of a disk or a bucket in an error.
+pub const PARQUET_ERROR_CHARS_MAX: usize = 400;
+const _: () = assert!(PARQUET_PART_BYTES / PARQUET_FILE_BYTES <= 128, "a part has at most so many files");
+const _: () = assert!(PARQUET_ROW_GROUP_ROWS * PARQUET_ROW_BYTES < PARQUET_PART_BYTES, "a part has a whole row group");
 
 /// Interval of retention runs. Before a run removes segments, it logs the state of every lane again.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::kafka::KafkaConfig;
 use super::postgres::PostgresConfig;
+use super::parquet::ParquetConfig;
 use super::sink::Sink;
 use super::webhook::WebhookConfig;
 use crate::config::ConfigError;
@@ -36,6 +37,8 @@ pub struct ForwardConfig {
     pub filter: FilterText,
     /// Rows in a table of PostgreSQL.
     pub postgres: Option<PostgresConfig>,
+    /// Parquet files in a directory or an object store.
+    pub parquet: Option<ParquetConfig>,
     /// HTTP requests.
     pub webhook: Option<WebhookConfig>,
     /// Records of a Kafka topic.
@@ -65,9 +68,10 @@ impl ForwardConfig {
     /// When there is none, or several, or its settings cannot be used.
     pub fn destination(&self) -> Result<Destination, ConfigError> {
         let of_kafka = self.kafka.as_ref().map(KafkaConfig::destination);
+        let of_parquet = self.parquet.as_ref().map(|parquet| parquet.destination(self.name));
         let of_postgres = self.postgres.as_ref().map(|postgres| postgres.destination(self.name));
         let of_webhook = self.webhook.as_ref().map(WebhookConfig::destination);
-        let mut all = [of_kafka, of_postgres, of_webhook].into_iter().flatten();
+        let mut all = [of_kafka, of_parquet, of_postgres, of_webhook].into_iter().flatten();
         let destination = match (all.next(), all.next()) {
             (Some(one), None) => one,
             (None, _) => {

@@ -4,7 +4,7 @@
 //! - [`config`]: `[[forward]]` in the configuration
 //! - `feed`: walks the log, and makes typed events ([`event`]) of it for the sink
 //! - [`sink`]: the seam: open, add, deliver
-//! - the sinks: [`kafka`], [`postgres`], [`webhook`]
+//! - the sinks: [`kafka`], [`parquet`], [`postgres`], [`webhook`]
 //! - `runner`: the thread of each forward; `retry`: its waits after a failure
 //! - [`checkpoint`]: how far it has come, durable
 //! - `dead`: events that the destination will never take, as events of the log; `replay`: finds them again
@@ -20,6 +20,7 @@ mod dead;
 pub mod event;
 mod feed;
 pub mod kafka;
+pub mod parquet;
 pub mod postgres;
 mod replay;
 mod retry;
@@ -395,10 +396,11 @@ impl Forwards {
         let (mut running, mut threads) = (Vec::new(), Vec::new());
         for config in *forwards {
             let (orders, heard) = watch::channel(0);
-            let (forward, sink) = Forward::of(config, *own, held.reader.partition(), files.clone(), orders)?;
+            let partition = held.reader.partition();
+            let (forward, sink) = Forward::of(config, *own, partition, files.clone(), orders)?;
             let forward = Arc::new(forward);
             if let Some(sink) = sink {
-                let (log_id, partition) = (held.reader.terms().log_id(), held.reader.partition());
+                let log_id = held.reader.terms().log_id();
                 let key = ForwardKey { forward: config.name, log_id, partition };
                 let around = Surroundings {
                     log: held.reader.clone_reader(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::Place;
 use tokio::sync::watch;
 
 use super::checkpoint::{Checkpoint, ForwardFileError};
@@ -51,6 +52,8 @@ struct Session {
     saved: Instant,
     /// When the first event of the part was added.
     part_since: Option<Instant>,
+    /// The end of the next part, where the destination has asked for one.
+    part_end: Option<Offset>,
 }
 
 /// The log cannot be read.
@@ -153,6 +156,11 @@ impl Runner {
         let kept = self.forward.begin(log)?;
         let of_sink = self.sink.open(&self.around.context)?;
         let checkpoint = self.forward.agree(&kept, of_sink, log).map_err(End::Stuck)?;
+        let end = log.kept().end;
+        let holds = |place: &Place| log.terms().check(place, end).is_ok();
+        let part_end = self.sink.begin(&self.around.context, &checkpoint, &holds)?;
+        // A log that was restored may be shorter; then its events are others as well.
+        let part_end = part_end.filter(|part_end| (checkpoint.next()..=end).contains(part_end));
         self.forward.show(|progress| {
             progress.next_try = None;
             // After a failure it runs once something is delivered.
@@ -162,8 +170,17 @@ impl Runner {
         });
         self.feed.clear();
         self.recall(checkpoint.next())?;
-        let cursor = ReadCursor::follow(checkpoint.next(), self.forward.filter.clone());
-        Ok(Session { cursor, checkpoint, saved: Instant::now(), part_since: None })
+        let cursor = self.cursor(checkpoint.next(), part_end);
+        Ok(Session { cursor, checkpoint, saved: Instant::now(), part_since: None, part_end })
+    }
+
+    /// Reads on from `next`: up to the end of the next part, where that has to be there, else forever.
+    fn cursor(&self, next: Offset, part_end: Option<Offset>) -> ReadCursor {
+        let filter = self.forward.filter.clone();
+        match part_end {
+            Some(end) => ReadCursor::part(next, end, u64::MAX, filter),
+            None => ReadCursor::follow(next, filter),
+        }
     }
 
     /// Whether the operator has changed the forward, or the collector stops.
@@ -195,12 +212,21 @@ impl Runner {
             if let Some(rejected) = part.rejected.clone() {
                 return self.set_aside(session, rejected);
             }
-            return if page == Page::More { self.skip(session, passed) } else { self.idle(session, passed) };
+            return match page {
+                Page::More => self.skip(session, passed),
+                Page::AtEnd => self.idle(session, passed),
+                Page::Done => self.save(session, passed),
+            };
         }
         let since = *session.part_since.get_or_insert_with(Instant::now);
-        let is_full = is_rejected || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
-        // A part that was begun does not wait until the whole log is searched for more.
-        let wait = if page == Page::More { limits.wait.max(FORWARD_SEARCH_MAX) } else { limits.wait };
+        let is_full =
+            is_rejected || page == Page::Done || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
+        let wait = match page {
+            Page::More if session.part_end.is_some() => Duration::MAX,
+            // A part that was begun does not wait until the whole log is searched for more.
+            Page::More => limits.wait.max(FORWARD_SEARCH_MAX),
+            Page::AtEnd | Page::Done => limits.wait,
+        };
         let left = wait.saturating_sub(since.elapsed());
         if !is_full && !left.is_zero() {
             if page != Page::More {
@@ -250,6 +276,9 @@ impl Runner {
     fn delivered(&mut self, session: &mut Session, checkpoint: Checkpoint, events: usize) -> Result<(), End> {
         session.checkpoint = checkpoint;
         session.saved = Instant::now();
+        if session.part_end.take_if(|end| checkpoint.next() >= *end).is_some() {
+            session.cursor = self.cursor(checkpoint.next(), None);
+        }
         self.forward.show(|progress| progress.phase = Phase::Running);
         self.forward.moved(&checkpoint, events as u64)?;
         Ok(())
@@ -324,7 +353,7 @@ impl Runner {
     fn read_again(&mut self, session: &mut Session) -> Result<(), End> {
         self.feed.clear();
         session.part_since = None;
-        session.cursor = ReadCursor::follow(session.checkpoint.next(), self.forward.filter.clone());
+        session.cursor = self.cursor(session.checkpoint.next(), session.part_end);
         self.recall(session.checkpoint.next())
     }
 

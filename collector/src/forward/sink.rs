@@ -5,8 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use afferent_host::stop::Stop;
-use afferent_protocol::ids::SourceId;
-use afferent_protocol::session::signed::LogId;
+use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::signed::{LogId, Place};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -29,6 +29,21 @@ pub trait Sink: Send {
     /// # Errors
     /// When the destination is out of reach, or not as it has to be.
     fn open(&mut self, context: &SinkContext) -> Result<Option<Checkpoint>, Unavailable>;
+
+    /// Learns the checkpoint that the next part begins at, which is not always that of [`Sink::open`]; `holds` says
+    /// whether a place is of this log. Called after each [`Sink::open`]. Returns the end of the next part if it has to be
+    /// there: the part does not go beyond it, and does not wait for more events once it has come so far.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn begin(
+        &mut self,
+        _context: &SinkContext,
+        _checkpoint: &Checkpoint,
+        _holds: &dyn Fn(&Place) -> bool,
+    ) -> Result<Option<Offset>, Unavailable> {
+        Ok(None)
+    }
 
     /// Tries the way to the destination without changing anything there, and without disturbing a collector that delivers
     /// to it now. Returns what it has found, for people.

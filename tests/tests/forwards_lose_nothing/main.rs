@@ -2,6 +2,7 @@
 //! subject, whoever is killed and however a destination misbehaves.
 
 mod kafka;
+mod parquet;
 mod plant;
 mod postgres;
 mod webhook;
