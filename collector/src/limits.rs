@@ -88,6 +88,8 @@ pub const FORWARD_SINK_SAVE_EVERY: Duration = Duration::from_secs(1);
 pub const FORWARD_SAVE_EVERY: Duration = Duration::from_secs(10);
 /// Events that a forward's filter leaves out, after which its checkpoint moves without an interval.
 pub const FORWARD_BEHIND_MAX: u64 = 1 << 20;
+/// How long the log is searched for more events before a part is delivered.
+pub const FORWARD_SEARCH_MAX: Duration = Duration::from_secs(1);
 /// First and longest wait after a failed delivery.
 pub const FORWARD_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Longest wait that a destination can ask for.

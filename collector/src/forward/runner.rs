@@ -12,10 +12,10 @@ use super::feed::{Feed, Rejected};
 use super::retry::Retry;
 use super::sink::{DeliverError, PartLimits, Sink, SinkContext, Unavailable};
 use super::status::Phase;
-use super::{Forward, Stuck};
+use super::{BeginError, Forward, Stuck};
 use crate::intake::WeakIntake;
 use crate::kinds::DEAD_LETTER;
-use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, REFUSED_IN_A_ROW_MAX};
+use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, FORWARD_SEARCH_MAX, REFUSED_IN_A_ROW_MAX};
 use crate::log::{ReadLog, ReadLogError};
 use crate::subscribe::{Filter, Page, ReadCursor};
 use crate::turns::Turns;
@@ -74,6 +74,15 @@ impl From<Unavailable> for End {
     }
 }
 
+impl From<BeginError> for End {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Stuck(stuck) => Self::Stuck(stuck),
+            BeginError::File(error) => error.into(),
+        }
+    }
+}
+
 impl From<ForwardFileError> for End {
     fn from(error: ForwardFileError) -> Self {
         Self::Failed(Unavailable::new(error.to_string(), "delivery goes on afterwards"))
@@ -120,7 +129,7 @@ impl Runner {
         context.runtime.block_on(async {
             tokio::select! {
                 () = stopping.requested() => {}
-                _ = orders.changed() => {}
+                Ok(()) = orders.changed() => {}
                 () = tokio::time::sleep(time.unwrap_or(Duration::MAX)) => {}
             }
         });
@@ -141,10 +150,16 @@ impl Runner {
 
     fn open(&mut self) -> Result<Session, End> {
         let log = &*self.around.log;
-        let kept = self.forward.begin(log).map_err(End::Stuck)?;
+        let kept = self.forward.begin(log)?;
         let of_sink = self.sink.open(&self.around.context)?;
         let checkpoint = self.forward.agree(&kept, of_sink, log).map_err(End::Stuck)?;
-        self.forward.show(|progress| (progress.phase, progress.next_try) = (Phase::Running, None));
+        self.forward.show(|progress| {
+            progress.next_try = None;
+            // After a failure it runs once something is delivered.
+            if progress.phase != Phase::Retrying {
+                progress.phase = Phase::Running;
+            }
+        });
         self.feed.clear();
         self.recall(checkpoint.next())?;
         let cursor = ReadCursor::follow(checkpoint.next(), self.forward.filter.clone());
@@ -184,8 +199,10 @@ impl Runner {
         }
         let since = *session.part_since.get_or_insert_with(Instant::now);
         let is_full = is_rejected || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
-        let left = limits.wait.saturating_sub(since.elapsed());
-        if !is_full && (page == Page::More || !left.is_zero()) {
+        // A part that was begun does not wait until the whole log is searched for more.
+        let wait = if page == Page::More { limits.wait.max(FORWARD_SEARCH_MAX) } else { limits.wait };
+        let left = wait.saturating_sub(since.elapsed());
+        if !is_full && !left.is_zero() {
             if page != Page::More {
                 self.wait_for_growth(left);
             }
@@ -206,6 +223,7 @@ impl Runner {
         if passed > session.checkpoint.next() && left.is_zero() {
             return self.save(session, passed);
         }
+        self.forward.show(|progress| progress.phase = Phase::Running);
         self.wait_for_growth(if passed > session.checkpoint.next() { left } else { Duration::MAX });
         Ok(())
     }
@@ -232,6 +250,7 @@ impl Runner {
     fn delivered(&mut self, session: &mut Session, checkpoint: Checkpoint, events: usize) -> Result<(), End> {
         session.checkpoint = checkpoint;
         session.saved = Instant::now();
+        self.forward.show(|progress| progress.phase = Phase::Running);
         self.forward.moved(&checkpoint, events as u64)?;
         Ok(())
     }
@@ -242,7 +261,7 @@ impl Runner {
         context.runtime.block_on(async {
             tokio::select! {
                 () = stopping.requested() => {}
-                _ = orders.changed() => {}
+                Ok(()) = orders.changed() => {}
                 grown = durable.changed() => if grown.is_err() { stopping.requested().await },
                 () = tokio::time::sleep(time) => {}
             }

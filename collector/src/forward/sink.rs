@@ -133,7 +133,7 @@ impl SinkContext {
                 biased;
                 done = future => Ok(done),
                 () = stopping.requested() => Err(Unavailable::interrupted("the collector stops")),
-                _ = orders.changed() => Err(Unavailable::interrupted("the operator has changed the forward")),
+                Ok(()) = orders.changed() => Err(Unavailable::interrupted("the operator has changed the forward")),
                 () = tokio::time::sleep(timeout) => {
                     let reason = format!("timed out after {} s while {doing}", timeout.as_secs_f64());
                     Err(Unavailable::new(reason, "check that the destination answers, and the network between"))
