@@ -37,10 +37,11 @@ impl Faults {
             _ => Code::Unknown,
         });
         let said = match error {
-            KafkaError::Transaction(error) => error.string(),
-            error => error.to_string(),
+            KafkaError::Transaction(error) => Some(error.string()),
+            KafkaError::ClientCreation(text) | KafkaError::AdminOpCreation(text) => Some(text.clone()),
+            _ => None,
         };
-        self.of_code(doing, code, Some(&said))
+        self.of_code(doing, code, said.as_deref())
     }
 
     /// An error by its code alone.
@@ -82,6 +83,7 @@ impl Faults {
                 "no answer in time".to_owned()
             }
             Code::SaslAuthenticationFailed | Code::Authentication => "the login was refused".to_owned(),
+            Code::BrokerTransportFailure | Code::AllBrokersDown => "no connection to a broker".to_owned(),
             code => code.to_string(),
         }
     }

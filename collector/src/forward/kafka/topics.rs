@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::{Producer, ThreadedProducer};
 use tokio::runtime::Handle;
 
 use super::super::sink::Unavailable;
@@ -16,7 +17,9 @@ pub(super) struct Topics<'a> {
     settings: &'a Settings,
     faults: &'a Faults,
     runtime: &'a Handle,
-    admin: Arc<AdminClient<Reports>>,
+    admin: AdminClient<Reports>,
+    /// Asks for topics: unlike `admin` it reports why a connection cannot be made.
+    asker: Arc<ThreadedProducer<Reports>>,
 }
 
 /// A topic as the cluster describes it.
@@ -46,9 +49,10 @@ impl<'a> Topics<'a> {
         runtime: &'a Handle,
         reports: Reports,
     ) -> Result<Self, Unavailable> {
-        let admin = settings.admin().create_with_context(reports);
-        let admin = Arc::new(admin.map_err(|error| faults.of("setting up the client", &error))?);
-        Ok(Self { settings, faults, runtime, admin })
+        let failed = |error| faults.of("setting up the client", &error);
+        let admin = settings.admin().create_with_context(reports.clone()).map_err(failed)?;
+        let asker = Arc::new(settings.admin().create_with_context(reports).map_err(failed)?);
+        Ok(Self { settings, faults, runtime, admin, asker })
     }
 
     /// Checks the topic of the events, and makes it where it is missing and `create` is set.
@@ -117,8 +121,8 @@ impl<'a> Topics<'a> {
 
     /// A topic; `None` if the cluster does not have it.
     async fn find(&self, name: &str) -> Result<Option<Found>, Unavailable> {
-        let (admin, topic, timeout) = (Arc::clone(&self.admin), name.to_owned(), self.settings.timeout);
-        let asked = self.runtime.spawn_blocking(move || admin.inner().fetch_metadata(Some(&topic), timeout)).await;
+        let (asker, topic, timeout) = (Arc::clone(&self.asker), name.to_owned(), self.settings.timeout);
+        let asked = self.runtime.spawn_blocking(move || asker.client().fetch_metadata(Some(&topic), timeout)).await;
         let doing = format!("asking for the topic {name}");
         let metadata = asked.expect("asking does not panic").map_err(|error| self.faults.of(&doing, &error))?;
         let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else { return Ok(None) };
