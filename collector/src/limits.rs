@@ -88,6 +88,8 @@ pub const FORWARD_SINK_SAVE_EVERY: Duration = Duration::from_secs(1);
 pub const FORWARD_SAVE_EVERY: Duration = Duration::from_secs(10);
 /// Events that a forward's filter leaves out, after which its checkpoint moves without an interval.
 pub const FORWARD_BEHIND_MAX: u64 = 1 << 20;
+/// How long the log is searched for more events before a part is delivered.
+pub const FORWARD_SEARCH_MAX: Duration = Duration::from_secs(1);
 /// First and longest wait after a failed delivery.
 pub const FORWARD_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// Longest wait that a destination can ask for.
@@ -118,6 +120,24 @@ pub const WEBHOOK_BODY_BYTES_MAX: usize = 1 << 20;
 /// Breakdowns that are open at the same time, of which a webhook delivers the first event only.
 pub const WEBHOOK_EPISODES_MAX: usize = 65_536;
 
+/// Largest number of events of one transaction at Kafka.
+pub const KAFKA_EVENTS_MAX: usize = 10_000;
+/// How long a transaction waits for more events: commits are what is scarce at Kafka.
+pub const KAFKA_WAIT: Duration = Duration::from_millis(25);
+/// Records that Kafka's client holds a copy of.
+pub const KAFKA_IN_FLIGHT_MAX: usize = 4096;
+/// Bytes of one record, beyond which Kafka's client does not send it.
+pub const KAFKA_RECORD_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a checkpoint in a record.
+pub const KAFKA_CHECKPOINT_BYTES_MAX: usize = 4096;
+/// Records that are read from the end of the checkpoints' topic at first.
+pub const KAFKA_CHECKPOINTS_READ: i64 = 1000;
+/// How long an interrupted transaction may take to abort.
+pub const KAFKA_ABORT_TIME: Duration = Duration::from_secs(2);
+/// Wait after another collector has taken over.
+pub const KAFKA_FENCED_WAIT: Duration = Duration::from_secs(30);
+/// Characters of what Kafka's client says, in an error.
+pub const KAFKA_REASON_CHARS_MAX: usize = 300;
 /// Largest number of events of one transaction in PostgreSQL.
 pub const POSTGRES_EVENTS_MAX: usize = 50_000;
 /// How long a transaction in PostgreSQL waits for more events.
@@ -136,6 +156,28 @@ pub const POSTGRES_ANSWER_CHARS_MAX: usize = 500;
 pub const POSTGRES_CHECKPOINT_CHARS_MAX: usize = 4096;
 /// Bytes of the name of a schema or table: PostgreSQL cuts names at 63, and a day follows in the names of partitions.
 pub const POSTGRES_NAME_BYTES_MAX: usize = 52;
+/// Events of a part of parquet files.
+pub const PARQUET_ROWS_MAX: usize = 1_000_000;
+/// Seconds that a part of parquet files may wait for more events.
+pub const PARQUET_EVERY_MAX_S: f64 = 86_400.0;
+/// A part of parquet files with so many bytes in memory is written: encoded files, and rows that are not encoded yet.
+pub const PARQUET_PART_BYTES: usize = 10 << 20;
+/// Rows of a row group; so many of one file are in memory before they are encoded.
+pub const PARQUET_ROW_GROUP_ROWS: usize = 32_768;
+/// Bytes of memory of a row, beside its texts.
+pub const PARQUET_ROW_BYTES: usize = 112;
+/// Bytes of memory of a file beside its rows. A part with events of very many days ends before it has too many files.
+pub const PARQUET_FILE_BYTES: usize = 128 << 10;
+/// Files that are written at the same time.
+pub const PARQUET_PUTS: usize = 4;
+/// Tries of one request to a bucket after its first one, before the part fails.
+pub const PARQUET_RETRIES: usize = 2;
+/// Ranges of offsets in names of files that are kept in memory after a rewind.
+pub const PARQUET_PRESENT_MAX: usize = 262_144;
+/// Characters of the answer of a disk or a bucket in an error.
+pub const PARQUET_ERROR_CHARS_MAX: usize = 400;
+const _: () = assert!(PARQUET_PART_BYTES / PARQUET_FILE_BYTES <= 128, "a part has at most so many files");
+const _: () = assert!(PARQUET_ROW_GROUP_ROWS * PARQUET_ROW_BYTES < PARQUET_PART_BYTES, "a part has a whole row group");
 
 /// Interval of retention runs. Before a run removes segments, it logs the state of every lane again.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);

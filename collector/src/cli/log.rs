@@ -1,4 +1,4 @@
-//! `log info|verify|dump`: look at a log's files. Nothing is written, and a collector may be running.
+//! `log info|verify|dump|export`: look at a log's files. The log is not changed, and a collector may be running.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,9 @@ pub enum Log {
         #[arg(long, value_enum, default_value_t = Output::Json)]
         output: Output,
     },
+    /// Write events as parquet files, a table by day and type.
+    #[cfg(feature = "parquet")]
+    Export(super::export::ExportArgs),
 }
 
 /// Where the log is.
@@ -60,7 +63,7 @@ pub enum Log {
 pub struct DataArgs {
     /// The collector's data directory.
     #[arg(long, default_value = "./afferent-data")]
-    data: PathBuf,
+    pub data: PathBuf,
 }
 
 /// Does it; the exit code is 1 when the log is not as it was written.
@@ -75,13 +78,15 @@ pub fn log(command: &Log) -> anyhow::Result<ExitCode> {
             let Verified { report, findings } = verify_by(&disk, name, means.read(&place.data)?)?;
             shown(&report, Some(&findings), &progress)?
         }
+        #[cfg(feature = "parquet")]
+        Log::Export(args) => super::export::export(args)?,
         Log::Dump { place, from, limit, output } => dump(place, *from, limit.unwrap_or(u64::MAX), *output)?,
     };
     Ok(report)
 }
 
 impl DataArgs {
-    fn open(&self, what: &'static str) -> anyhow::Result<(ReadOnlyDisk, Rc<ProgressLine>)> {
+    pub(super) fn open(&self, what: &'static str) -> anyhow::Result<(ReadOnlyDisk, Rc<ProgressLine>)> {
         let directory = log_directory(&self.data);
         let progress = Rc::new(ProgressLine::new(what));
         let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
@@ -104,7 +109,7 @@ fn shown(report: &InspectReport, findings: Option<&LogFindings>, progress: &Prog
 
 /// An unfinished write at the end is no damage: a collector may be writing it now, or a power cut has left it, and
 /// nothing of it was acknowledged.
-fn is_damaged(report: &InspectReport, findings: Option<&LogFindings>) -> bool {
+pub(super) fn is_damaged(report: &InspectReport, findings: Option<&LogFindings>) -> bool {
     let is_refuted = findings.is_some_and(|findings| !findings.refuted.is_empty());
     is_refuted || !InspectReport { torn: false, ..report.clone() }.is_sound()
 }

@@ -17,6 +17,8 @@ mod client;
 pub mod completions;
 pub mod emit;
 mod event_output;
+#[cfg(feature = "parquet")]
+mod export;
 pub mod forward;
 pub mod key;
 pub mod lag;

@@ -5,7 +5,7 @@
 //! name = "work-orders"
 //! from = "end"                        # where a new forward begins: first (the default), end, an offset or a time
 //! filter = { type = "breakdown", subject = "88-C/**" }   # as in GET /v1/events; by default all events
-//! [forward.webhook]                   # one destination: webhook, postgres
+//! [forward.webhook]                   # one destination: kafka, parquet, postgres, webhook
 //! url = "https://cmms.example/hooks/afferent"
 //! ```
 
@@ -13,7 +13,9 @@ use afferent_host::clock;
 use afferent_protocol::ids::SourceId;
 use serde::Deserialize;
 
+use super::kafka::KafkaConfig;
 use super::postgres::PostgresConfig;
+use super::parquet::ParquetConfig;
 use super::sink::Sink;
 use super::webhook::WebhookConfig;
 use crate::config::ConfigError;
@@ -35,8 +37,12 @@ pub struct ForwardConfig {
     pub filter: FilterText,
     /// Rows in a table of PostgreSQL.
     pub postgres: Option<PostgresConfig>,
+    /// Parquet files in a directory or an object store.
+    pub parquet: Option<ParquetConfig>,
     /// HTTP requests.
     pub webhook: Option<WebhookConfig>,
+    /// Records of a Kafka topic.
+    pub kafka: Option<KafkaConfig>,
 }
 
 fn first() -> String {
@@ -61,10 +67,17 @@ impl ForwardConfig {
     /// # Errors
     /// When there is none, or several, or its settings cannot be used.
     pub fn destination(&self) -> Result<Destination, ConfigError> {
-        let destination = match (&self.postgres, &self.webhook) {
-            (Some(postgres), None) => postgres.destination(self.name),
-            (None, Some(webhook)) => webhook.destination(),
-            (None, None) => Err("has no destination; add [forward.webhook] or [forward.postgres]".to_owned()),
+        let of_kafka = self.kafka.as_ref().map(KafkaConfig::destination);
+        let of_parquet = self.parquet.as_ref().map(|parquet| parquet.destination(self.name));
+        let of_postgres = self.postgres.as_ref().map(|postgres| postgres.destination(self.name));
+        let of_webhook = self.webhook.as_ref().map(WebhookConfig::destination);
+        let mut all = [of_kafka, of_parquet, of_postgres, of_webhook].into_iter().flatten();
+        let destination = match (all.next(), all.next()) {
+            (Some(one), None) => one,
+            (None, _) => {
+                let kinds = "[forward.kafka], [forward.parquet], [forward.postgres] or [forward.webhook]";
+                Err(format!("has no destination; add {kinds}"))
+            }
             (Some(_), Some(_)) => {
                 Err("has several destinations; keep one, and add a forward for each of the others".to_owned())
             }

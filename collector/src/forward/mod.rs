@@ -4,7 +4,7 @@
 //! - [`config`]: `[[forward]]` in the configuration
 //! - `feed`: walks the log, and makes typed events ([`event`]) of it for the sink
 //! - [`sink`]: the seam: open, add, deliver
-//! - the sinks: [`postgres`], [`webhook`]
+//! - the sinks: [`kafka`], [`parquet`], [`postgres`], [`webhook`]
 //! - `runner`: the thread of each forward; `retry`: its waits after a failure
 //! - [`checkpoint`]: how far it has come, durable
 //! - `dead`: events that the destination will never take, as events of the log; `replay`: finds them again
@@ -19,6 +19,8 @@ pub mod config;
 mod dead;
 pub mod event;
 mod feed;
+pub mod kafka;
+pub mod parquet;
 pub mod postgres;
 mod replay;
 mod retry;
@@ -52,7 +54,7 @@ use crate::turns::{Commits, Turns};
 use checkpoint::{Checkpoint, ForwardFileError, ForwardFiles, Kept};
 use config::ForwardConfig;
 use runner::{Runner, Surroundings};
-use sink::SinkContext;
+use sink::{ForwardKey, Sink, SinkContext};
 use status::{Failure, ForwardView, Phase, Progress};
 
 /// A forward in one partition.
@@ -69,6 +71,9 @@ struct Forward {
     /// Whether the destination keeps the checkpoint.
     is_kept_there: bool,
     files: ForwardFiles,
+    /// Held while the file is written, which can take long.
+    writing: Mutex<Option<Instant>>,
+    /// Never held for long: requests look at it.
     state: Mutex<State>,
     orders: watch::Sender<u64>,
 }
@@ -77,7 +82,6 @@ struct State {
     /// `None` until its first start.
     kept: Option<Kept>,
     progress: Progress,
-    written: Option<Instant>,
 }
 
 /// Only the operator can help.
@@ -96,7 +100,25 @@ enum Stuck {
     #[error("it cannot begin: {error}; correct `from`")]
     Start { error: StartError },
     #[error("{0}")]
-    File(#[from] ForwardFileError),
+    Configuration(String),
+}
+
+/// Why a forward does not begin.
+enum BeginError {
+    Stuck(Stuck),
+    File(ForwardFileError),
+}
+
+impl From<Stuck> for BeginError {
+    fn from(error: Stuck) -> Self {
+        Self::Stuck(error)
+    }
+}
+
+impl From<ForwardFileError> for BeginError {
+    fn from(error: ForwardFileError) -> Self {
+        Self::File(error)
+    }
 }
 
 /// Why an order of the operator is refused.
@@ -114,6 +136,40 @@ pub enum OrderError {
 }
 
 impl Forward {
+    /// A forward and its sink. One that cannot be used has no sink, and says why: the collector runs all the same.
+    fn of(
+        config: &ForwardConfig,
+        own: SourceId,
+        partition: Partition,
+        files: ForwardFiles,
+        orders: watch::Sender<u64>,
+    ) -> Result<(Self, Option<Box<dyn Sink>>), ConfigError> {
+        let (destination, kept) = (config.destination(), files.read(&config.name, partition));
+        let mut stuck = destination.as_ref().err().map(ToString::to_string);
+        stuck = stuck.or_else(|| kept.as_ref().err().map(ToString::to_string));
+        let (sink, target, is_kept_there, to) = match destination {
+            Ok(to) => (to.kind, to.target, to.is_kept_there, Some(to.sink)),
+            Err(_) => ("none", String::new(), false, None),
+        };
+        let forward = Self {
+            name: config.name,
+            own,
+            partition,
+            filter: config.filter()?,
+            from: config.from()?,
+            sink,
+            target,
+            is_kept_there,
+            files,
+            writing: Mutex::default(),
+            state: Mutex::new(State { kept: kept.ok().flatten(), progress: Progress::new() }),
+            orders,
+        };
+        let Some(stuck) = stuck else { return Ok((forward, to)) };
+        forward.failed(&Stuck::Configuration(stuck).to_string(), Phase::Stuck, None);
+        Ok((forward, None))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Both parts of the state are replaced as a whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,15 +193,26 @@ impl Forward {
         });
     }
 
+    fn lock_writing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the kept state; durable on return.
+    fn keep(&self, kept: Kept, written: &mut Option<Instant>) -> Result<(), ForwardFileError> {
+        self.files.write(&self.name, self.partition, &kept)?;
+        *written = Some(Instant::now());
+        self.lock().kept = Some(kept);
+        Ok(())
+    }
+
     /// The kept state; of a new forward its start, durable.
-    fn begin(&self, log: &dyn ReadLog) -> Result<Kept, Stuck> {
-        let mut state = self.lock();
-        if let Some(kept) = &state.kept {
+    fn begin(&self, log: &dyn ReadLog) -> Result<Kept, BeginError> {
+        let mut written = self.lock_writing();
+        if let Some(kept) = &self.lock().kept {
             return Ok(kept.clone());
         }
         let kept = self.new_at(self.from, log).map_err(|error| Stuck::Start { error })?;
-        self.files.write(&self.name, self.partition, &kept)?;
-        state.kept = Some(kept.clone());
+        self.keep(kept.clone(), &mut written)?;
         Ok(kept)
     }
 
@@ -178,10 +245,9 @@ impl Forward {
 
     /// Keeps a checkpoint behind events that the destination has; `events` of them are new.
     fn moved(&self, checkpoint: &Checkpoint, events: u64) -> Result<(), ForwardFileError> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        state.progress.delivered += events;
-        let kept = state.kept.as_mut().expect("a forward begins before it delivers");
+        let mut written = self.lock_writing();
+        self.show(|progress| progress.delivered += events);
+        let kept = self.lock().kept.clone().expect("a forward begins before it delivers");
         if checkpoint.generation < kept.checkpoint.generation {
             // The operator has moved it meanwhile.
             return Ok(());
@@ -189,14 +255,13 @@ impl Forward {
         let there = self.is_kept_there.then_some(checkpoint.generation);
         let moved = Kept { checkpoint: *checkpoint, target: self.target.clone(), there, ..kept.clone() };
         let is_same_but_for_place = Kept { checkpoint: *checkpoint, ..kept.clone() } == moved;
-        *kept = moved;
         // The destination has the last word: this copy may lag.
-        let is_fresh = state.written.is_some_and(|at| at.elapsed() < FORWARD_SINK_SAVE_EVERY);
+        let is_fresh = written.is_some_and(|at| at.elapsed() < FORWARD_SINK_SAVE_EVERY);
         if self.is_kept_there && is_same_but_for_place && is_fresh {
+            self.lock().kept = Some(moved);
             return Ok(());
         }
-        state.written = Some(Instant::now());
-        self.files.write(&self.name, self.partition, kept)
+        self.keep(moved, &mut written)
     }
 
     fn replay_until(&self) -> Offset {
@@ -205,11 +270,12 @@ impl Forward {
 
     /// Carries out an order of the operator; it is durable on return. Blocks.
     fn order(&self, order: Order, log: &dyn ReadLog) -> Result<(), OrderError> {
-        let mut state = self.lock();
-        let mut kept = match &state.kept {
-            Some(kept) => kept.clone(),
-            None => self.new_at(self.from, log)?,
+        let mut written = self.lock_writing();
+        let (known, passed) = {
+            let state = self.lock();
+            (state.kept.clone(), state.progress.passed)
         };
+        let mut kept = known.map_or_else(|| self.new_at(self.from, log), Ok)?;
         match order {
             Order::Pause => kept.paused = true,
             Order::Resume => kept.paused = false,
@@ -217,13 +283,12 @@ impl Forward {
             Order::Rewind(to) => {
                 let place = PlaceText(log.terms().place(to.resolve(log)?));
                 let before = kept.checkpoint;
-                let seen_until = before.seen_until.max(before.next()).max(state.progress.passed);
+                let seen_until = before.seen_until.max(before.next()).max(passed);
                 kept.checkpoint = Checkpoint { place, generation: before.generation + 1, seen_until, ..before };
             }
         }
-        self.files.write(&self.name, self.partition, &kept)?;
-        state.kept = Some(kept);
-        drop(state);
+        self.keep(kept, &mut written)?;
+        drop(written);
         self.orders.send_modify(|number| *number += 1);
         Ok(())
     }
@@ -315,12 +380,9 @@ pub struct ForwardsSettings<'a> {
 /// Forwards cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardsError {
-    /// A secret or another file of the configuration cannot be read.
+    /// A filter or a start cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A file of a forward cannot be used.
-    #[error(transparent)]
-    File(#[from] ForwardFileError),
     /// The system refuses a thread.
     #[error("the system does not provide a thread for a forward: {0}")]
     Thread(std::io::Error),
@@ -333,38 +395,23 @@ impl Forwards {
         let files = ForwardFiles::new((*directory).to_owned());
         let (mut running, mut threads) = (Vec::new(), Vec::new());
         for config in *forwards {
-            let destination = config.destination()?;
-            let partition = held.reader.partition();
-            let kept = files.read(&config.name, partition)?;
             let (orders, heard) = watch::channel(0);
-            let forward = Arc::new(Forward {
-                name: config.name,
-                own: *own,
-                partition,
-                filter: config.filter()?,
-                from: config.from()?,
-                sink: destination.kind,
-                target: destination.target,
-                is_kept_there: destination.is_kept_there,
-                files: files.clone(),
-                state: Mutex::new(State { kept, progress: Progress::new(), written: None }),
-                orders,
-            });
-            let around = Surroundings {
-                log: held.reader.clone_reader(),
-                durable: held.durable.clone(),
-                intake: held.intake.clone(),
-                turns: Turns::new(commits.clone()),
-                context: SinkContext {
-                    runtime: Handle::current(),
-                    stopping: stopping.clone(),
-                    log_id: held.reader.terms().log_id(),
-                    partition,
-                    orders: heard,
-                },
-            };
-            let mut runner = Runner::new(Arc::clone(&forward), destination.sink, around);
-            threads.push(supervisor.thread(Part::Forward, move || runner.run()).map_err(ForwardsError::Thread)?);
+            let partition = held.reader.partition();
+            let (forward, sink) = Forward::of(config, *own, partition, files.clone(), orders)?;
+            let forward = Arc::new(forward);
+            if let Some(sink) = sink {
+                let log_id = held.reader.terms().log_id();
+                let key = ForwardKey { forward: config.name, log_id, partition };
+                let around = Surroundings {
+                    log: held.reader.clone_reader(),
+                    durable: held.durable.clone(),
+                    intake: held.intake.clone(),
+                    turns: Turns::new(commits.clone()),
+                    context: SinkContext { key, runtime: Handle::current(), stopping: stopping.clone(), orders: heard },
+                };
+                let mut runner = Runner::new(Arc::clone(&forward), sink, around);
+                threads.push(supervisor.thread(Part::Forward, move || runner.run()).map_err(ForwardsError::Thread)?);
+            }
             running.push(Running { forward, reader: held.reader.clone_reader() });
         }
         Ok((Self(running.into()), ForwardThreads(threads)))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::Place;
 use tokio::sync::watch;
 
 use super::checkpoint::{Checkpoint, ForwardFileError};
@@ -12,10 +13,10 @@ use super::feed::{Feed, Rejected};
 use super::retry::Retry;
 use super::sink::{DeliverError, PartLimits, Sink, SinkContext, Unavailable};
 use super::status::Phase;
-use super::{Forward, Stuck};
+use super::{BeginError, Forward, Stuck};
 use crate::intake::WeakIntake;
 use crate::kinds::DEAD_LETTER;
-use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, REFUSED_IN_A_ROW_MAX};
+use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, FORWARD_SEARCH_MAX, REFUSED_IN_A_ROW_MAX};
 use crate::log::{ReadLog, ReadLogError};
 use crate::subscribe::{Filter, Page, ReadCursor};
 use crate::turns::Turns;
@@ -51,6 +52,8 @@ struct Session {
     saved: Instant,
     /// When the first event of the part was added.
     part_since: Option<Instant>,
+    /// The end of the next part, where the destination has asked for one.
+    part_end: Option<Offset>,
 }
 
 /// The log cannot be read.
@@ -71,6 +74,15 @@ enum End {
 impl From<Unavailable> for End {
     fn from(error: Unavailable) -> Self {
         if error.is_interrupted { Self::Interrupted } else { Self::Failed(error) }
+    }
+}
+
+impl From<BeginError> for End {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Stuck(stuck) => Self::Stuck(stuck),
+            BeginError::File(error) => error.into(),
+        }
     }
 }
 
@@ -120,7 +132,7 @@ impl Runner {
         context.runtime.block_on(async {
             tokio::select! {
                 () = stopping.requested() => {}
-                _ = orders.changed() => {}
+                Ok(()) = orders.changed() => {}
                 () = tokio::time::sleep(time.unwrap_or(Duration::MAX)) => {}
             }
         });
@@ -141,14 +153,34 @@ impl Runner {
 
     fn open(&mut self) -> Result<Session, End> {
         let log = &*self.around.log;
-        let kept = self.forward.begin(log).map_err(End::Stuck)?;
+        let kept = self.forward.begin(log)?;
         let of_sink = self.sink.open(&self.around.context)?;
         let checkpoint = self.forward.agree(&kept, of_sink, log).map_err(End::Stuck)?;
-        self.forward.show(|progress| (progress.phase, progress.next_try) = (Phase::Running, None));
+        let end = log.kept().end;
+        let holds = |place: &Place| log.terms().check(place, end).is_ok();
+        let part_end = self.sink.begin(&self.around.context, &checkpoint, &holds)?;
+        // A log that was restored may be shorter; then its events are others as well.
+        let part_end = part_end.filter(|part_end| (checkpoint.next()..=end).contains(part_end));
+        self.forward.show(|progress| {
+            progress.next_try = None;
+            // After a failure it runs once something is delivered.
+            if progress.phase != Phase::Retrying {
+                progress.phase = Phase::Running;
+            }
+        });
         self.feed.clear();
         self.recall(checkpoint.next())?;
-        let cursor = ReadCursor::follow(checkpoint.next(), self.forward.filter.clone());
-        Ok(Session { cursor, checkpoint, saved: Instant::now(), part_since: None })
+        let cursor = self.cursor(checkpoint.next(), part_end);
+        Ok(Session { cursor, checkpoint, saved: Instant::now(), part_since: None, part_end })
+    }
+
+    /// Reads on from `next`: up to the end of the next part, where that has to be there, else forever.
+    fn cursor(&self, next: Offset, part_end: Option<Offset>) -> ReadCursor {
+        let filter = self.forward.filter.clone();
+        match part_end {
+            Some(end) => ReadCursor::part(next, end, u64::MAX, filter),
+            None => ReadCursor::follow(next, filter),
+        }
     }
 
     /// Whether the operator has changed the forward, or the collector stops.
@@ -180,12 +212,23 @@ impl Runner {
             if let Some(rejected) = part.rejected.clone() {
                 return self.set_aside(session, rejected);
             }
-            return if page == Page::More { self.skip(session, passed) } else { self.idle(session, passed) };
+            return match page {
+                Page::More => self.skip(session, passed),
+                Page::AtEnd => self.idle(session, passed),
+                Page::Done => self.save(session, passed),
+            };
         }
         let since = *session.part_since.get_or_insert_with(Instant::now);
-        let is_full = is_rejected || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
-        let left = limits.wait.saturating_sub(since.elapsed());
-        if !is_full && (page == Page::More || !left.is_zero()) {
+        let is_full =
+            is_rejected || page == Page::Done || events >= limits.events_max || self.sink.bytes() >= limits.bytes_max;
+        let wait = match page {
+            Page::More if session.part_end.is_some() => Duration::MAX,
+            // A part that was begun does not wait until the whole log is searched for more.
+            Page::More => limits.wait.max(FORWARD_SEARCH_MAX),
+            Page::AtEnd | Page::Done => limits.wait,
+        };
+        let left = wait.saturating_sub(since.elapsed());
+        if !is_full && !left.is_zero() {
             if page != Page::More {
                 self.wait_for_growth(left);
             }
@@ -206,6 +249,7 @@ impl Runner {
         if passed > session.checkpoint.next() && left.is_zero() {
             return self.save(session, passed);
         }
+        self.forward.show(|progress| progress.phase = Phase::Running);
         self.wait_for_growth(if passed > session.checkpoint.next() { left } else { Duration::MAX });
         Ok(())
     }
@@ -232,6 +276,10 @@ impl Runner {
     fn delivered(&mut self, session: &mut Session, checkpoint: Checkpoint, events: usize) -> Result<(), End> {
         session.checkpoint = checkpoint;
         session.saved = Instant::now();
+        if session.part_end.take_if(|end| checkpoint.next() >= *end).is_some() {
+            session.cursor = self.cursor(checkpoint.next(), None);
+        }
+        self.forward.show(|progress| progress.phase = Phase::Running);
         self.forward.moved(&checkpoint, events as u64)?;
         Ok(())
     }
@@ -242,7 +290,7 @@ impl Runner {
         context.runtime.block_on(async {
             tokio::select! {
                 () = stopping.requested() => {}
-                _ = orders.changed() => {}
+                Ok(()) = orders.changed() => {}
                 grown = durable.changed() => if grown.is_err() { stopping.requested().await },
                 () = tokio::time::sleep(time) => {}
             }
@@ -305,7 +353,7 @@ impl Runner {
     fn read_again(&mut self, session: &mut Session) -> Result<(), End> {
         self.feed.clear();
         session.part_since = None;
-        session.cursor = ReadCursor::follow(session.checkpoint.next(), self.forward.filter.clone());
+        session.cursor = self.cursor(session.checkpoint.next(), session.part_end);
         self.recall(session.checkpoint.next())
     }
 

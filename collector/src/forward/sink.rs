@@ -1,10 +1,12 @@
 //! The seam between the runner of a forward and its destination.
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use afferent_host::stop::Stop;
-use afferent_protocol::session::signed::LogId;
+use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::signed::{LogId, Place};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -27,6 +29,21 @@ pub trait Sink: Send {
     /// # Errors
     /// When the destination is out of reach, or not as it has to be.
     fn open(&mut self, context: &SinkContext) -> Result<Option<Checkpoint>, Unavailable>;
+
+    /// Learns the checkpoint that the next part begins at, which is not always that of [`Sink::open`]; `holds` says
+    /// whether a place is of this log. Called after each [`Sink::open`]. Returns the end of the next part if it has to be
+    /// there: the part does not go beyond it, and does not wait for more events once it has come so far.
+    ///
+    /// # Errors
+    /// As [`Sink::open`].
+    fn begin(
+        &mut self,
+        _context: &SinkContext,
+        _checkpoint: &Checkpoint,
+        _holds: &dyn Fn(&Place) -> bool,
+    ) -> Result<Option<Offset>, Unavailable> {
+        Ok(None)
+    }
 
     /// Tries the way to the destination without changing anything there, and without disturbing a collector that delivers
     /// to it now. Returns what it has found, for people.
@@ -78,26 +95,44 @@ pub struct PartLimits {
     pub wait: Duration,
 }
 
+/// What a destination keeps a checkpoint under: names of forwards repeat from collector to collector, logs do not.
+///
+/// As text: the forward, the log as 32 hexadecimal digits and the partition, as `erp/00…a1/0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForwardKey {
+    /// The forward.
+    pub forward: SourceId,
+    /// The log that it reads.
+    pub log_id: LogId,
+    /// The partition that it reads.
+    pub partition: Partition,
+}
+
+impl fmt::Display for ForwardKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{:032x}/{}", self.forward, u128::from_be_bytes(self.log_id), self.partition)
+    }
+}
+
 /// What a sink may use of the collector.
 #[derive(Clone)]
 pub struct SinkContext {
+    /// Which forward delivers.
+    pub key: ForwardKey,
     /// Runs futures of sinks.
     pub runtime: Handle,
     /// The collector's stop.
     pub stopping: Stop,
-    /// The id of the log.
-    pub log_id: LogId,
-    /// The partition of the log that the forward reads.
-    pub partition: Partition,
     /// Changes when the operator has paused or moved the forward.
     pub(super) orders: watch::Receiver<u64>,
 }
 
 impl SinkContext {
     /// For a single try, outside of a running collector.
-    pub fn for_probe(runtime: Handle, stopping: Stop) -> Self {
-        let (log_id, partition) = (LogId::default(), Partition::EMBEDDED);
-        Self { runtime, stopping, log_id, partition, orders: watch::Sender::new(0).subscribe() }
+    pub fn for_probe(forward: SourceId, runtime: Handle, stopping: Stop) -> Self {
+        // A probe reads no log.
+        let key = ForwardKey { forward, log_id: LogId::default(), partition: Partition::EMBEDDED };
+        Self { key, runtime, stopping, orders: watch::Sender::new(0).subscribe() }
     }
 
     /// Runs a future of a sink to its end, for `timeout` at most, and only while the forward runs. `doing` completes
@@ -113,7 +148,7 @@ impl SinkContext {
                 biased;
                 done = future => Ok(done),
                 () = stopping.requested() => Err(Unavailable::interrupted("the collector stops")),
-                _ = orders.changed() => Err(Unavailable::interrupted("the operator has changed the forward")),
+                Ok(()) = orders.changed() => Err(Unavailable::interrupted("the operator has changed the forward")),
                 () = tokio::time::sleep(timeout) => {
                     let reason = format!("timed out after {} s while {doing}", timeout.as_secs_f64());
                     Err(Unavailable::new(reason, "check that the destination answers, and the network between"))

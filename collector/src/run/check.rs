@@ -56,10 +56,13 @@ pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), S
         None => say("agents connect to this collector: there is no broker to test"),
     }
     for forward in &config.forward {
-        let (runtime, (_switch, stopping)) = (Handle::current(), stop::channel());
+        let (name, runtime, (_switch, stopping)) = (forward.name, Handle::current(), stop::channel());
         let mut destination = forward.destination().map_err(|error| error.to_string())?;
         let probed = tokio::task::spawn_blocking(move || {
-            destination.sink.probe(&SinkContext::for_probe(runtime, stopping)).map(|found| (destination.target, found))
+            destination
+                .sink
+                .probe(&SinkContext::for_probe(name, runtime, stopping))
+                .map(|found| (destination.target, found))
         });
         let failed = |error: &dyn std::fmt::Display| format!("forward {}: {error}", forward.name);
         let (target, found) = probed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;

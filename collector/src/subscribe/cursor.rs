@@ -81,6 +81,12 @@ impl ReadCursor {
         self
     }
 
+    /// Entries of this name are the collector's own, where no log says so.
+    #[cfg(feature = "parquet")]
+    pub fn owned_by(self, own: SourceId) -> Self {
+        Self { own: Some(own), ..self }
+    }
+
     /// Only events of this share.
     pub(super) fn shared(self, share: SourceShare) -> Self {
         Self { share, ..self }

@@ -14,6 +14,8 @@ use super::free_address;
 pub enum Hook {
     /// Takes it: 204.
     Take,
+    /// Takes it, and keeps nothing of it.
+    Forget,
     /// Answers with these lines after `HTTP/1.1 ` (a status, and perhaps headers) and a body; takes nothing.
     Answer(String, String),
     /// Takes it, and closes the connection without an answer.
@@ -184,7 +186,7 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Hooked)> 
 fn answer(mut stream: &TcpStream, hook: &Hook, stop: &AtomicBool) -> std::io::Result<()> {
     let over = || Err(std::io::ErrorKind::ConnectionAborted.into());
     match hook {
-        Hook::Take => stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"),
+        Hook::Take | Hook::Forget => stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n"),
         Hook::Answer(head, body) => {
             let length = body.len();
             stream.write_all(format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes())

@@ -5,10 +5,12 @@ mod broker;
 mod browser;
 mod hooks;
 mod http;
+mod kafka;
 mod ledger;
 mod load;
 mod loop_disk;
 mod mqtt;
+mod parquet;
 mod postgres;
 mod producer;
 mod proxy;
@@ -28,10 +30,12 @@ pub use broker::Mosquitto;
 pub use browser::{Browser, LOOKS, Look};
 pub use hooks::{Hook, HookServer, Hooked};
 pub use http::{Answer, Sse, ask, ask_over, count_lines, get, get_text};
+pub use kafka::{Isolation, Kafka, KafkaRecord};
 pub use ledger::{Ledger, Load, line};
 pub use load::{MACHINES, stalled_readers, visit_page, write_log};
 pub use loop_disk::LoopDisk;
 pub use mqtt::{Mqtt, Reason, down, packet, state, up};
+pub use parquet::{S3Server, lake_python, run_lake_script};
 pub use postgres::{DATABASE, GUARDED, Postgres, USER};
 pub use producer::Producer;
 pub use proxy::Proxy;
@@ -182,15 +186,28 @@ pub fn free_address() -> SocketAddr {
     panic!("loopback has no free port");
 }
 
+/// The folder of the profile that the caller was built in.
+fn profile_folder() -> PathBuf {
+    let own = std::env::current_exe().expect("this program has a path");
+    let profile = own.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name != "deps"));
+    profile.expect("programs of cargo lie in its target folder").to_path_buf()
+}
+
+/// The target folder of this workspace, where tests/setup puts what the tests need.
+///
+/// # Panics
+/// When the caller does not lie in it.
+pub fn target_folder() -> PathBuf {
+    profile_folder().parent().expect("a profile lies in the target folder").to_path_buf()
+}
+
 /// The binary `name` of this workspace, built in the profile that the caller was built in; as it is when
 /// `AFFERENT_PROGRAMS_ARE_BUILT` is set.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn binary(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("this program has a path");
-    let profile = own.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name != "deps"));
-    let profile = profile.expect("programs of cargo lie in its target folder").to_path_buf();
+    let profile = profile_folder();
     static BUILT: std::sync::Once = std::sync::Once::new();
     BUILT.call_once(|| {
         if std::env::var_os("AFFERENT_PROGRAMS_ARE_BUILT").is_some() {

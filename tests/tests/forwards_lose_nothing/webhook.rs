@@ -142,7 +142,7 @@ fn an_event_that_the_server_will_never_take_is_a_dead_letter_and_can_be_sent_aga
     let letter = wait_for("a dead letter is in the log", || letters(&rig).pop());
     assert_eq!(letter["data"]["offset"], poison["offset"], "{letter}");
     assert_eq!((&letter["data"]["id"], &letter["data"]["source"]), (&poison["id"], &poison["source"]), "{letter}");
-    assert!(letter["data"]["reason"].as_str().unwrap().contains("422 Unprocessable Content: bad code"), "{letter}");
+    assert!(letter["data"]["reason"].as_str().unwrap().contains("422 Unprocessable Entity: bad code"), "{letter}");
 
     // A kill does not repeat it, and it is sent again when the operator asks for that.
     collector.kill();
@@ -272,6 +272,10 @@ fn the_readmes_configurations_work_as_they_are_and_requests_are_signed() {
     assert!(status.success() && said.contains("answers OPTIONS"), "{said}");
     rig.break_down("E42");
     rig.break_down("E42");
+    wait_for("both are in the log", || {
+        let events = rig.events();
+        (events.iter().filter(|event| event["data"]["code"] == "E42").count() == 2).then_some(())
+    });
     wait_delivered(&rig, "work-orders");
     wait_delivered(&rig, "maintenance");
     let requests = server.taken();

@@ -68,7 +68,7 @@ impl Session {
         if settings.shared && !layout.has_key {
             return Err(no_key(&settings.tables));
         }
-        let owner = Owner { forward: settings.name.to_string(), partition: context.partition, log: context.log_id };
+        let owner = Owner { forward: settings.name.to_string(), partition: context.key.partition, log: context.key.log_id };
         let found = checkpoint::read(&connection.client, &settings.tables, &owner).await?;
         Ok((owner, layout, found))
     }

@@ -4,6 +4,7 @@
 mod certificates;
 mod disk;
 mod followers;
+mod forwards;
 mod journey;
 mod load;
 mod memory;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 13] = [
+    let parts: [Part; 14] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ("readers", readers::measure),
         ("certificates", certificates::measure),
         ("followers", followers::measure),
+        ("forwards", forwards::measure),
         ("memory", memory::measure),
         ("sources", sources::measure),
         ("page", page::measure),

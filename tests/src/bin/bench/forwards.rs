@@ -1,0 +1,119 @@
+//! Forwards: how fast webhooks are, what a destination costs that hangs, and what forwards cost those who append.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use afferent_tests::process::{Hook, HookServer, Process, Rig, rss_kib, wait_for};
+
+use crate::table::{Must, Table};
+
+/// Events behind a destination that hangs.
+const EVENTS: u64 = 10_000_000;
+/// Events that are delivered.
+const DELIVERED: u64 = 2_000_000;
+/// Lines of one burst of the producer.
+const BURST: u64 = 50_000;
+const FORWARDS: usize = 10;
+/// Time for memory to be given back, and for what hangs to be noticed.
+const SETTLED: Duration = Duration::from_secs(10);
+
+pub fn measure(table: &mut Table) {
+    let mut rig = Rig::new("bench-forwards");
+    let server = HookServer::start();
+    server.decide(|_| Hook::Forget);
+    measure_appends(table, &mut rig, &server);
+    measure_deliveries(table, &mut rig, &server);
+    measure_stuck(table, &mut rig, &server);
+}
+
+/// Sends lines of samples; gives the rate at which the log takes them.
+fn append(rig: &Rig, events: u64) -> f64 {
+    let mut lines = String::new();
+    for number in 0..BURST {
+        writeln!(lines, r#"{{"subject":"M-{:02}/s","value":{number}.5,"unit":"Cel"}}"#, number % 20)
+            .expect("a text grows");
+    }
+    let before = wait_for("the log has an end", || rig.log_end());
+    let mut producer = rig.producer();
+    let begun = Instant::now();
+    for burst in 1..=events / BURST {
+        producer.send(lines.as_bytes()).expect("the agent reads");
+        producer.wait_accepted(burst * BURST).expect("the agent answers");
+    }
+    wait_for("all is in the log", || rig.log_end().filter(|end| *end >= before + events));
+    events as f64 / begun.elapsed().as_secs_f64()
+}
+
+fn restart(rig: &mut Rig, collector: Process, forwards: &str) -> Process {
+    assert!(collector.terminate().success(), "the collector stops");
+    forwards.clone_into(&mut rig.collector_extra);
+    rig.start_collector()
+}
+
+fn webhooks(server: &HookServer, count: usize, from: &str) -> String {
+    let one = |number: usize| {
+        format!(
+            "[[forward]]\nname = \"hook-{from}-{number}\"\nfrom = \"{from}\"\n[forward.webhook]\n\
+             url = \"http://{}/\"\nallow = [\"127.0.0.1\"]\n",
+            server.address
+        )
+    };
+    (0..count).map(one).collect()
+}
+
+fn measure_appends(table: &mut Table, rig: &mut Rig, server: &HookServer) {
+    let mut collector = rig.start_collector();
+    let agent = rig.start_agent();
+    rig.wait_healthy();
+    append(rig, DELIVERED);
+    let alone = append(rig, DELIVERED);
+    collector = restart(rig, collector, &webhooks(server, FORWARDS, "end"));
+    rig.wait_healthy();
+    let beside = append(rig, DELIVERED);
+    let figure = format!("socket → log while {FORWARDS} forwards post the same events by webhook, as much as alone");
+    table.add(figure, 100.0 * beside / alone, "%", Must::Least(90.0));
+    assert!(agent.terminate().success() && collector.terminate().success(), "both stop");
+}
+
+fn measure_deliveries(table: &mut Table, rig: &mut Rig, server: &HookServer) {
+    rig.collector_extra = webhooks(server, 1, "first");
+    let begun = Instant::now();
+    let collector = rig.start_collector();
+    let delivered = || rig.collector_figure("afferent_forward_delivered_total");
+    let count = wait_for("2 M events are delivered", || delivered().filter(|count| *count >= DELIVERED));
+    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    table.add(
+        "webhook, batched, to a local server, the collector's start included",
+        rate,
+        "events/s",
+        Must::Least(100_000.0),
+    );
+    assert!(collector.terminate().success(), "it stops");
+}
+
+fn measure_stuck(table: &mut Table, rig: &mut Rig, server: &HookServer) {
+    let rss_mb = |collector: &Process| {
+        std::thread::sleep(SETTLED);
+        rss_kib(collector.pid()) as f64 * 1.024e-3
+    };
+    rig.collector_extra = String::new();
+    let collector = rig.start_collector();
+    let agent = rig.start_agent();
+    let held = wait_for("the log has an end", || rig.log_end());
+    append(rig, EVENTS.saturating_sub(held));
+    assert!(agent.terminate().success(), "the agent stops");
+    let collector = restart(rig, collector, "");
+    let alone = rss_mb(&collector);
+    server.decide(|_| Hook::Hang);
+    let collector = restart(rig, collector, &webhooks(server, 1, "first").replace("hook-first", "stuck"));
+    wait_for("it is 10 M events behind", || {
+        rig.collector_figure("afferent_forward_lag_events").filter(|lag| *lag >= EVENTS)
+    });
+    let stuck = rss_mb(&collector);
+    table.add(
+        "collector RSS while a destination hangs, 10 M events behind, more than without",
+        stuck - alone,
+        "MB",
+        Must::Most(16.0),
+    );
+}
