@@ -14,8 +14,8 @@ use afferent_protocol::ids::SourceId;
 use serde::Deserialize;
 
 use super::kafka::KafkaConfig;
-use super::postgres::PostgresConfig;
 use super::parquet::ParquetConfig;
+use super::postgres::PostgresConfig;
 use super::sink::Sink;
 use super::webhook::WebhookConfig;
 use crate::config::ConfigError;

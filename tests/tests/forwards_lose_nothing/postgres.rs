@@ -50,8 +50,8 @@ fn arrived_by(server: &Postgres, order: &str) -> Vec<Arrived> {
 /// Removes the key, so that nothing but the transaction keeps doubles away, and has the server number the rows as they
 /// come.
 fn remove_key(server: &Postgres) {
-    let alter = "CREATE SEQUENCE public.arrivals; ALTER TABLE afferent.events DROP CONSTRAINT events_pkey, ADD COLUMN arrival \
-                 bigint DEFAULT nextval('public.arrivals')";
+    let alter = "CREATE SEQUENCE public.arrivals; ALTER TABLE afferent.events DROP CONSTRAINT events_pkey, \
+                 ADD COLUMN arrival bigint DEFAULT nextval('public.arrivals')";
     wait_for("the tables are made", || server.try_sql("plant", alter).ok());
 }
 
