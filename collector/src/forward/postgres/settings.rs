@@ -60,7 +60,8 @@ impl Settings {
         if config.sslmode.is_some() && sslmode.is_some() {
             return Err("sslmode is in `url` too; remove one of them".to_owned());
         }
-        let is_here = hosts.iter().all(|host| is_this_machine(host));
+        let has_files = config.ca.is_some() || config.cert.is_some();
+        let is_here = hosts.iter().all(|host| is_this_machine(host)) && !has_files;
         let default = if is_here { SslMode::Disable } else { SslMode::VerifyFull };
         let sslmode = config.sslmode.or(sslmode).unwrap_or(default);
         let own = match (&config.cert, &config.key) {
@@ -215,7 +216,7 @@ mod tests {
             ("url = 'postgres://a@db/b'\ntimeout_s = 0.5", "timeout_s is 0.5"),
             ("url = 'postgres://a@db/b'\ncert = 'c.pem'", "cert and key"),
             ("url = 'postgres://a@db/b'\nca = '/does/not/exist.pem'", "/does/not/exist.pem"),
-            ("url = 'postgres://a@localhost/b'\nca = 'ca.pem'", "sslmode disable"),
+            ("url = 'postgres://a@db/b'\nca = 'ca.pem'\nsslmode = 'disable'", "sslmode disable"),
             ("url = 'postgres://a@db/b'\ntable = ''", "table"),
             ("url = 'postgres://a@db/b'\npassword = { env = 'NO_SUCH_ENV' }", "NO_SUCH_ENV"),
         ] {

@@ -64,7 +64,7 @@ impl Sink for PostgresSink {
         let opening = async {
             let mut connection = Connection::open(settings).await?;
             match Session::prepare(&connection, settings, context).await {
-                Ok((owner, layout, found)) => Ok((Session::new(connection, owner, layout), found)),
+                Ok((layout, found)) => Ok((Session::new(connection, context.key, layout), found)),
                 Err(failure) => Err(connection.cause(failure).await),
             }
         };

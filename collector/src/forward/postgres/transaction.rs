@@ -7,8 +7,8 @@ use futures_util::SinkExt as _;
 use tokio_postgres::Client;
 
 use super::super::checkpoint::Checkpoint;
-use super::super::sink::{SinkContext, Unavailable};
-use super::checkpoint::{self, Owner};
+use super::super::sink::{ForwardKey, SinkContext, Unavailable};
+use super::checkpoint;
 use super::connection::Connection;
 use super::days;
 use super::error::Failure;
@@ -26,7 +26,7 @@ const STAGING: &str = "pg_temp.afferent_staging";
 /// An open destination.
 pub(super) struct Session {
     connection: Connection,
-    owner: Owner,
+    key: ForwardKey,
     layout: Layout,
     /// The text of the checkpoint there.
     checkpoint: Option<String>,
@@ -63,19 +63,17 @@ impl Session {
         connection: &Connection,
         settings: &Settings,
         context: &SinkContext,
-    ) -> Result<(Owner, Layout, Option<(Checkpoint, String)>), Failure> {
+    ) -> Result<(Layout, Option<(Checkpoint, String)>), Failure> {
         let layout = settings.tables.prepare(&connection.client).await?;
         if settings.shared && !layout.has_key {
             return Err(no_key(&settings.tables));
         }
-        let owner =
-            Owner { forward: settings.name.to_string(), partition: context.key.partition, log: context.key.log_id };
-        let found = checkpoint::read(&connection.client, &settings.tables, &owner).await?;
-        Ok((owner, layout, found))
+        let found = checkpoint::read(&connection.client, &settings.tables, &context.key).await?;
+        Ok((layout, found))
     }
 
-    pub fn new(connection: Connection, owner: Owner, layout: Layout) -> Self {
-        Self { connection, owner, layout, checkpoint: None, days: BTreeSet::new(), has_staging: false }
+    pub fn new(connection: Connection, key: ForwardKey, layout: Layout) -> Self {
+        Self { connection, key, layout, checkpoint: None, days: BTreeSet::new(), has_staging: false }
     }
 
     /// Sets the text of the checkpoint that was found.
@@ -106,7 +104,7 @@ impl Session {
 
     async fn move_checkpoint(&self, tables: &Tables, part: &Part) -> Result<(), Failure> {
         let (client, previous) = (&self.connection.client, self.checkpoint.as_deref());
-        checkpoint::write(client, tables, &self.owner, &self.layout, previous, &part.checkpoint).await
+        checkpoint::write(client, tables, &self.key, &self.layout, previous, &part.checkpoint).await
     }
 
     async fn write(&mut self, tables: &Tables, part: &Part) -> Result<u64, At> {

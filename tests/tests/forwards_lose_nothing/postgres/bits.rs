@@ -3,8 +3,8 @@
 use afferent_tests::process::ask;
 use serde_json::{Value, json};
 
-use super::super::plant::{doubles, wait_delivered};
-use super::{NAME, arrived, rig};
+use super::super::plant::doubles;
+use super::{arrived, rig, wait_written};
 
 /// Doubles that change when a digit is lost, or the last bit.
 const FLOATS: [f64; 8] = [0.1, -0.0, 5e-324, f64::MAX, f64::MIN_POSITIVE, 81.4, -1e-7, 1.000_000_000_000_000_2];
@@ -39,7 +39,7 @@ fn rows_are_the_events_to_the_bit() {
     post(rig.http, "1", data);
     post(rig.http, "2", "null");
     rig.wait_logged("E42");
-    wait_delivered(&rig, NAME);
+    wait_written(&rig, &server, 0);
     let logged = rig.events();
     assert_eq!((arrived(&server).len(), doubles(&arrived(&server))), (logged.len(), 0));
     check_attributes(&logged, &server.sql(ATTRIBUTES));
