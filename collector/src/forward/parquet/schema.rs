@@ -13,7 +13,7 @@ pub(super) const VERSION: &str = "1";
 const COLUMNS: &str = "
 message event {
     required int64 offset;
-    optional binary id (STRING);
+    required binary id (STRING);
     required binary source (STRING);
     optional binary subject (STRING);
     required binary event_type (STRING);
