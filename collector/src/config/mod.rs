@@ -80,7 +80,7 @@ use serde::Deserialize;
 pub use http::Http;
 
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
-use crate::forward::config::{self as forwards, ForwardConfig};
+use crate::forward::config::{self as forwards, ForwardConfig, ForwardConfigError};
 use crate::limits::{
     CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES, MODELS_MAX, NAMES_NEW_OF_ONE, NAMES_NEW_OF_ONE_MAX,
 };
@@ -291,13 +291,8 @@ pub enum ConfigError {
     #[error("mqtt.tls: {0}")]
     Tls(#[from] TlsError),
     /// A forward cannot be used.
-    #[error("forward {name}: {message}")]
-    Forward {
-        /// Its name.
-        name: SourceId,
-        /// What is wrong, and what to do.
-        message: String,
-    },
+    #[error(transparent)]
+    Forward(#[from] ForwardConfigError),
     /// Values that are each fine do not go together.
     #[error("{key}: {message}")]
     Together {

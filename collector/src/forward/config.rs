@@ -16,9 +16,8 @@ use serde::Deserialize;
 use super::kafka::KafkaConfig;
 use super::parquet::ParquetConfig;
 use super::postgres::PostgresConfig;
-use super::sink::Sink;
+use super::sink::Destination;
 use super::webhook::WebhookConfig;
-use crate::config::ConfigError;
 use crate::limits::FORWARDS_MAX;
 use crate::subscribe::named::FilterText;
 use crate::subscribe::{Filter, Start};
@@ -45,20 +44,18 @@ pub struct ForwardConfig {
     pub kafka: Option<KafkaConfig>,
 }
 
-fn first() -> String {
-    "first".to_owned()
+/// A forward cannot be used as it is configured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("forward {name}: {message}")]
+pub struct ForwardConfigError {
+    /// Its name.
+    pub name: SourceId,
+    /// What is wrong, and what to do.
+    pub message: String,
 }
 
-/// Where a forward delivers to.
-pub struct Destination {
-    /// `webhook`, and so on.
-    pub kind: &'static str,
-    /// The destination for people, and to tell whether it has changed; without secrets.
-    pub target: String,
-    /// Whether it keeps the checkpoint with the events.
-    pub is_kept_there: bool,
-    /// The sink.
-    pub sink: Box<dyn Sink>,
+fn first() -> String {
+    "first".to_owned()
 }
 
 impl ForwardConfig {
@@ -66,7 +63,7 @@ impl ForwardConfig {
     ///
     /// # Errors
     /// When there is none, or several, or its settings cannot be used.
-    pub fn destination(&self) -> Result<Destination, ConfigError> {
+    pub fn destination(&self) -> Result<Destination, ForwardConfigError> {
         let of_kafka = self.kafka.as_ref().map(KafkaConfig::destination);
         let of_parquet = self.parquet.as_ref().map(|parquet| parquet.destination(self.name));
         let of_postgres = self.postgres.as_ref().map(|postgres| postgres.destination(self.name));
@@ -89,7 +86,7 @@ impl ForwardConfig {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn filter(&self) -> Result<Filter, ConfigError> {
+    pub fn filter(&self) -> Result<Filter, ForwardConfigError> {
         let mut filter = self.filter.clone();
         if self.webhook.as_ref().is_some_and(|webhook| webhook.episodes) {
             if filter.kind.is_some() || filter.severity.is_some() {
@@ -106,7 +103,7 @@ impl ForwardConfig {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn from(&self) -> Result<Start, ConfigError> {
+    pub fn from(&self) -> Result<Start, ForwardConfigError> {
         let start: Start = self.from.parse().map_err(|error| self.mistake(&format!("from: {error}")))?;
         if start.to_come(clock::wall()).is_some() {
             return Err(self.mistake("from: the time is in the future; use `end`"));
@@ -115,18 +112,17 @@ impl ForwardConfig {
     }
 
     /// A mistake in this forward.
-    fn mistake(&self, message: &str) -> ConfigError {
-        ConfigError::Forward { name: self.name, message: message.to_owned() }
+    fn mistake(&self, message: &str) -> ForwardConfigError {
+        ForwardConfigError { name: self.name, message: message.to_owned() }
     }
 }
 
 /// Checks all forwards; returns the first mistake.
-pub(crate) fn check(forwards: &[ForwardConfig]) -> Result<(), ConfigError> {
-    if forwards.len() > FORWARDS_MAX {
-        let message = format!("there are {}; the limit is {FORWARDS_MAX}", forwards.len());
-        return Err(ConfigError::Together { key: "forward", message });
-    }
+pub(crate) fn check(forwards: &[ForwardConfig]) -> Result<(), ForwardConfigError> {
     for (at, forward) in forwards.iter().enumerate() {
+        if at >= FORWARDS_MAX {
+            return Err(forward.mistake(&format!("is one too many; the limit is {FORWARDS_MAX} forwards")));
+        }
         if forwards[..at].iter().any(|before| before.name == forward.name) {
             return Err(forward.mistake("is listed twice; choose another name"));
         }

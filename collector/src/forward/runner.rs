@@ -10,10 +10,11 @@ use tokio::sync::watch;
 use super::checkpoint::{Checkpoint, ForwardFileError};
 use super::dead::{self, DeadLetter};
 use super::feed::{Feed, Rejected};
+use super::named::{BeginError, Forward, Stuck};
 use super::retry::Retry;
 use super::sink::{DeliverError, PartLimits, Sink, SinkContext, Unavailable};
 use super::status::Phase;
-use super::{BeginError, Forward, Stuck};
+
 use crate::intake::WeakIntake;
 use crate::kinds::DEAD_LETTER;
 use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, FORWARD_SEARCH_MAX, REFUSED_IN_A_ROW_MAX};

@@ -84,6 +84,18 @@ pub trait Sink: Send {
     fn close(&mut self);
 }
 
+/// Where a forward delivers to.
+pub struct Destination {
+    /// `webhook`, and so on.
+    pub kind: &'static str,
+    /// The destination for people, and to tell whether it has changed; without secrets.
+    pub target: String,
+    /// Whether it keeps the checkpoint with the events.
+    pub is_kept_there: bool,
+    /// The sink.
+    pub sink: Box<dyn Sink>,
+}
+
 /// The limits of one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartLimits {

@@ -6,8 +6,8 @@ use afferent_protocol::ids::{Offset, SourceId};
 use tokio::sync::watch;
 
 use super::checkpoint::{Checkpoint, ForwardFiles};
+use super::named::{Forward, Order, State, Stuck};
 use super::status::Progress;
-use super::{Forward, Order, State, Stuck};
 use crate::log::ReadLog;
 use crate::log::address::Partition;
 use crate::log::memory::{MemoryLog, sample};

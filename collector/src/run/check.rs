@@ -27,7 +27,7 @@ pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     let mut wrong = Vec::new();
     wrong.extend(check_access(config).err());
     let forwards = config.forward.iter().filter_map(|forward| forward.destination().err());
-    wrong.extend(forwards.map(RunError::from));
+    wrong.extend(forwards.map(|error| RunError::Config(error.into())));
     if scope == Scope::Reload {
         return wrong;
     }

@@ -9,6 +9,7 @@
 //! - `fault`: errors of Kafka with their remedies
 
 mod config;
+mod destination;
 mod properties;
 
 #[cfg(feature = "kafka")]

@@ -12,6 +12,7 @@
 #[cfg(feature = "parquet")]
 mod columns;
 mod config;
+mod destination;
 #[cfg(feature = "parquet")]
 mod encoder;
 #[cfg(feature = "parquet")]

@@ -15,6 +15,7 @@ mod config;
 mod connection;
 #[cfg(feature = "postgres")]
 mod days;
+mod destination;
 #[cfg(feature = "postgres")]
 mod error;
 #[cfg(feature = "postgres")]

@@ -11,10 +11,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 
-use super::super::config::Destination;
 use super::address::{self, CheckedResolver, Network};
 use super::signature::Signer;
-use super::sink::WebhookSink;
 use super::template::BodyTemplate;
 use crate::limits::{WEBHOOK_CONCURRENCY_MAX, WEBHOOK_CONNECT_MAX, WEBHOOK_EVENTS_MAX, WEBHOOK_IDLE_TIME};
 use crate::tls_client;
@@ -89,26 +87,8 @@ pub(super) struct Settings {
 const TIMEOUT_S: f64 = 10.0;
 
 impl WebhookConfig {
-    /// The destination, secrets and files read.
-    ///
-    /// # Errors
-    /// When a setting cannot be used, with its key and what to do.
-    pub fn destination(&self) -> Result<Destination, String> {
-        let settings = self.settings().map_err(|message| format!("webhook: {message}"))?;
-        let mut shown = settings.url.clone();
-        // A login in the address, and a query, may be secret.
-        let _ = (shown.set_username(""), shown.set_password(None));
-        shown.set_query(None);
-        let target = shown.to_string();
-        Ok(Destination {
-            kind: "webhook",
-            target: target.clone(),
-            is_kept_there: false,
-            sink: Box::new(WebhookSink::new(settings, target)),
-        })
-    }
-
-    fn settings(&self) -> Result<Settings, String> {
+    /// The settings of a sink, secrets and files read.
+    pub(super) fn settings(&self) -> Result<Settings, String> {
         let url = self.url()?;
         let timeout_s = self.timeout_s.unwrap_or(TIMEOUT_S);
         if !(0.1..=600.0).contains(&timeout_s) {

@@ -9,6 +9,7 @@
 mod address;
 mod answer;
 mod config;
+mod destination;
 mod episodes;
 mod signature;
 mod sink;
