@@ -361,7 +361,7 @@ fn a_directory_that_is_not_mounted_yet_is_waited_for() {
     rig.break_down("E2");
     wait_delivered(&rig, "lake");
     check_lake(&rig, || lake);
-    assert!(report(&rig, "lake").is_some_and(|report| report["dead"] == "0"));
+    assert!(report(&rig, "lake").is_some_and(|report| report["dead_letters"] == 0));
 }
 
 #[test]

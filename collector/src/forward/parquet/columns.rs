@@ -195,8 +195,8 @@ impl Rows {
     /// Appends the rows to a file, as a row group.
     pub fn write(&self, texts: &Texts, to: &mut SerializedFileWriter<Vec<u8>>) -> Result<(), ParquetError> {
         assert!((1..=PARQUET_ROW_GROUP_ROWS).contains(&self.len()), "a row group has rows, and not too many");
-        let mut group = to.next_row_group()?;
-        let group = &mut group;
+        let mut row_group = to.next_row_group()?;
+        let group = &mut row_group;
         put::<Int64Type>(group, &self.offset, None)?;
         self.id.put_required(group)?;
         put_texts(group, texts, &self.source, None)?;
@@ -218,7 +218,8 @@ impl Rows {
             put_texts(group, texts, &named.values, Some(&named.levels))?;
         }
         self.data.put(group)?;
-        self.extensions.put(group)
+        self.extensions.put(group)?;
+        row_group.close().map(drop)
     }
 
     pub fn clear(&mut self) {

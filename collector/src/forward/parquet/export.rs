@@ -246,7 +246,7 @@ mod tests {
         let log = MemoryLog::default();
         let values = [0.1, -0.0, f64::MIN_POSITIVE / 4.0, 1e300];
         let floats: Vec<_> = values.iter().map(|value| sample(0, Value::Float(*value))).collect();
-        log.append("a", &floats, 20_001 * DAY_US);
+        log.append("a", &floats, 20_000 * DAY_US);
         let others = [Value::Integer(i64::MAX), Value::Bool(true), Value::Text("on")];
         log.append("a", &others.map(|value| sample(1, value)), 20_001 * DAY_US);
         let breakdown = Breakdown { code: "E7", severity: Severity::Error, message: "hot" };
