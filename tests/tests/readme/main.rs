@@ -77,7 +77,7 @@ fn check(program: &str, text: &str) -> Result<String, String> {
 
 #[test]
 fn every_configuration_is_valid_and_one_with_another_key_is_not() {
-    for (kind, count) in [("agent", 1), ("collector", 4)] {
+    for (kind, count) in [("agent", 1), ("collector", 5)] {
         let found = configurations(kind);
         assert_eq!(found.len(), count, "configurations of the {kind}");
         for text in found {

@@ -96,7 +96,8 @@ fn a_part_that_is_well_again_makes_the_collector_well_again() {
     wait_for("the collector is well", || rig.collector_health().filter(|(healthy, _)| *healthy));
     // The control: all parts of a collector with its own endpoint run, by their names.
     let metrics = get_text(rig.http, "/metrics").expect("the API answers");
-    let is_of_it = |part: &&Part| !matches!(part, Part::Broker | Part::Attestations | Part::ModelRebuild);
+    let is_of_it =
+        |part: &&Part| !matches!(part, Part::Broker | Part::Attestations | Part::ModelRebuild | Part::Forward);
     for part in Part::ALL.iter().filter(is_of_it) {
         let line = format!("afferent_part_running{{part=\"{}\"}} 1\n", part.name());
         assert!(metrics.contains(&line), "{line}{metrics}");
