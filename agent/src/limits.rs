@@ -24,6 +24,10 @@ pub const ANSWER_GROUPS_MAX: usize = 1024;
 /// Least time that is taken as a number of microseconds: 2000-01-02. Seconds and milliseconds of today are below it,
 /// and nanoseconds are beyond the year 9999.
 pub const TIME_NUMBER_MIN: i64 = 946_771_200_000_000;
+/// Looks at a ring log that finds damage while an agent may be at work on it.
+pub const VERIFY_LOOKS_MAX: u32 = 6;
+/// The pause between two of these looks.
+pub const VERIFY_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of one refusal's text.
 pub const REFUSAL_BYTES_MAX: usize = 512;
 /// Connections at once that a configuration can ask for.

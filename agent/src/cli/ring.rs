@@ -9,6 +9,7 @@ use afferent_protocol::codec;
 use clap::{Args, Subcommand};
 
 use crate::identity;
+use crate::limits::VERIFY_PAUSE;
 use crate::ring_log::inspect::{self, Content, FileStatus, Verified};
 
 /// Arguments of `ring`.
@@ -70,7 +71,8 @@ impl RingArgs {
                 // Without the key it checks everything but the signatures.
                 let identity = identity::load_existing(&self.data).ok().flatten();
                 let key = identity.map(|identity| identity.public_key());
-                let verified = inspect::verify_at_work(&disk, key.as_ref()).map_err(unreadable)?;
+                let verified = inspect::verify_at_work(&disk, key.as_ref(), || std::thread::sleep(VERIFY_PAUSE))
+                    .map_err(unreadable)?;
                 verify(&verified, key.is_some(), out)
             }
             RingCommand::Dump => {

@@ -15,6 +15,7 @@ use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 
 use super::pool::file_number;
+use crate::limits::VERIFY_LOOKS_MAX;
 
 /// What one file of the ring holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,11 +141,19 @@ pub fn verify<D: Disk>(disk: &D, key: Option<&PublicKey>) -> io::Result<Verified
     Ok(verified)
 }
 
-/// [`verify`], when an agent may be at work: what one look takes for damage and the next does not find in the same place
-/// was being written.
-pub fn verify_at_work<D: Disk>(disk: &D, key: Option<&PublicKey>) -> io::Result<Verified> {
-    let verified = verify(disk, key)?;
-    if verified.problems.is_empty() { Ok(verified) } else { Ok(verify(disk, key)?.confirming(&verified)) }
+/// [`verify`], when an agent may be at work: what one look takes for damage and a later one does not find in the same
+/// place was being written. Calls `pause` between two looks.
+pub fn verify_at_work<D: Disk>(disk: &D, key: Option<&PublicKey>, mut pause: impl FnMut()) -> io::Result<Verified> {
+    let mut verified = verify(disk, key)?;
+    // Segments are recycled and begin at the same place: two looks can meet two writes there.
+    for _ in 1..VERIFY_LOOKS_MAX {
+        if verified.problems.is_empty() {
+            break;
+        }
+        pause();
+        verified = verify(disk, key)?.confirming(&verified);
+    }
+    Ok(verified)
 }
 
 /// Gives every whole entry, oldest segment first.

@@ -266,7 +266,7 @@ fn kills_and_cut_connections_lose_nothing_and_repeat_nothing_in_a_bucket() {
 
 #[test]
 fn what_is_wrong_with_a_bucket_is_an_error_with_a_remedy_and_costs_no_event() {
-    let (rig, server, proxy) = rig_with_bucket("bucket-faults", |rig| S3Server::new(&rig.folder));
+    let (rig, server, _proxy) = rig_with_bucket("bucket-faults", |rig| S3Server::new(&rig.folder));
     let collector = rig.start_collector();
     let _agent = rig.start_agent();
     rig.break_down("E1");
@@ -282,10 +282,10 @@ fn what_is_wrong_with_a_bucket_is_an_error_with_a_remedy_and_costs_no_event() {
     server.bucket("plant", true);
     order(&rig, "lake", "resume", None);
     wait_delivered(&rig, "lake");
-    proxy.hang();
+    running.signal(rustix::process::Signal::STOP);
     rig.break_down("E2");
     wait_error(&rig, "lake", "timed out");
-    proxy.go_on();
+    running.signal(rustix::process::Signal::CONT);
     order(&rig, "lake", "resume", None);
     wait_delivered(&rig, "lake");
     // A server that has forgotten everything: nobody knows what the readers of the files have.

@@ -215,7 +215,7 @@ fn what_was_being_written_at_the_first_look_is_no_damage() {
     disk.flip(&name, (at + 50) * 8);
     let unfinished = inspect::verify(&disk, None).unwrap();
     assert_eq!((unfinished.problems.len(), unfinished.batches), (1, 1));
-    assert_eq!(inspect::verify_at_work(&disk, None).unwrap(), unfinished, "what stays is damage");
+    assert_eq!(inspect::verify_at_work(&disk, None, || {}).unwrap(), unfinished, "what stays is damage");
     disk.flip(&name, (at + 50) * 8);
     let finished = inspect::verify(&disk, None).unwrap().confirming(&unfinished);
     assert_eq!((finished.problems, finished.batches), (vec![], 2));

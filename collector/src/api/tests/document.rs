@@ -269,5 +269,5 @@ async fn unknown_parameters_are_refused_by_every_path_but_those_of_probes() {
             refusing += 1;
         }
     }
-    assert_eq!(refusing, 20, "every handler of /v1");
+    assert_eq!(refusing, 26, "every handler of /v1");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_postgres::config::{SslMode as TlsMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config, Error};
 
@@ -14,13 +14,8 @@ use crate::limits::{POSTGRES_CONNECT_MAX, POSTGRES_GOODBYE_MAX, POSTGRES_KEEPALI
 /// A session, which ends with its owner.
 pub(super) struct Connection {
     pub client: Client,
-    task: JoinHandle<Result<(), Error>>,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    /// The one task that moves its bytes. It ends with the session, which the client's next request reports.
+    task: JoinSet<Result<(), Error>>,
 }
 
 impl Connection {
@@ -28,7 +23,9 @@ impl Connection {
     pub async fn open(settings: &Settings) -> Result<Self, Failure> {
         let config = config(settings)?;
         let (client, connection) = config.connect(settings.tls.clone()).await?;
-        let connection = Self { client, task: tokio::spawn(connection) };
+        let mut task = JoinSet::new();
+        task.spawn(connection);
+        let connection = Self { client, task };
         let timeout_ms = settings.timeout.as_millis();
         // What is committed must be durable, and a session whose client is gone must not keep its locks.
         let set = format!(
@@ -47,8 +44,8 @@ impl Connection {
         if !error.is_closed() {
             return failure;
         }
-        match tokio::time::timeout(POSTGRES_GOODBYE_MAX, &mut self.task).await {
-            Ok(Ok(Err(cause))) => cause.into(),
+        match tokio::time::timeout(POSTGRES_GOODBYE_MAX, self.task.join_next()).await {
+            Ok(Some(Ok(Err(cause)))) => cause.into(),
             _ => failure,
         }
     }
