@@ -90,8 +90,8 @@ impl ForwardConfig {
         let mut filter = self.filter.clone();
         if self.webhook.as_ref().is_some_and(|webhook| webhook.episodes) {
             if filter.kind.is_some() || filter.severity.is_some() {
-                let why = "filter: `type` and `severity` cannot be set with webhook.episodes, which needs breakdowns and \
-                           what ends them; remove them";
+                let why = "filter: `type` and `severity` cannot be set with webhook.episodes, which needs breakdowns \
+                           and what ends them; remove them";
                 return Err(self.mistake(why));
             }
             filter.kind = Some("breakdown,recovery,state".to_owned());
