@@ -26,8 +26,10 @@ pub fn measure(table: &mut Table) {
     measure_stuck(table, &mut rig, &server);
 }
 
-/// Sends lines of samples; gives the rate at which the log takes them.
+/// Sends at least so many lines of samples; gives the rate at which the log takes them.
 fn append(rig: &Rig, events: u64) -> f64 {
+    let bursts = events.div_ceil(BURST);
+    let events = bursts * BURST;
     let mut lines = String::new();
     for number in 0..BURST {
         writeln!(lines, r#"{{"subject":"M-{:02}/s","value":{number}.5,"unit":"Cel"}}"#, number % 20)
@@ -36,7 +38,7 @@ fn append(rig: &Rig, events: u64) -> f64 {
     let before = wait_for("the log has an end", || rig.log_end());
     let mut producer = rig.producer();
     let begun = Instant::now();
-    for burst in 1..=events / BURST {
+    for burst in 1..=bursts {
         producer.send(lines.as_bytes()).expect("the agent reads");
         producer.wait_accepted(burst * BURST).expect("the agent answers");
     }
