@@ -240,6 +240,8 @@ impl Forward {
             let state = self.lock();
             (state.kept.clone(), state.progress.passed)
         };
+        // A damaged file is not replaced: what was delivered stands in it.
+        let known = known.map_or_else(|| self.files.read(&self.name, self.partition), |kept| Ok(Some(kept)))?;
         let mut kept = known.map_or_else(|| self.new_at(self.from, log), Ok)?;
         match order {
             Order::Pause => kept.paused = true,

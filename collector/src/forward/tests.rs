@@ -31,9 +31,15 @@ impl World {
 
     /// The forward as a start of the collector makes it.
     fn forward(&self, target: &str, is_kept_there: bool) -> Forward {
+        let fresh = self.fresh(target);
+        let kept = fresh.files.read(&fresh.name, Partition::EMBEDDED).unwrap();
+        Forward { is_kept_there, state: Mutex::new(State { kept, progress: Progress::new() }), ..fresh }
+    }
+
+    /// The forward before its file is read.
+    fn fresh(&self, target: &str) -> Forward {
         let name = SourceId::new("f").unwrap();
         let files = ForwardFiles::new(self.folder.path().join("forwards"));
-        let kept = files.read(&name, Partition::EMBEDDED).unwrap();
         Forward {
             name,
             own: SourceId::new("collector").unwrap(),
@@ -42,10 +48,10 @@ impl World {
             from: Start::First,
             sink: "test",
             target: target.to_owned(),
-            is_kept_there,
+            is_kept_there: false,
             files,
             writing: Mutex::default(),
-            state: Mutex::new(State { kept, progress: Progress::new() }),
+            state: Mutex::new(State { kept: None, progress: Progress::new() }),
             orders: watch::Sender::new(0),
         }
     }
@@ -141,5 +147,7 @@ fn a_damaged_file_is_an_error_and_not_a_new_beginning() {
         std::fs::write(&path, damage).unwrap();
         let error = forward.files.read(&forward.name, Partition::EMBEDDED).unwrap_err().to_string();
         assert!(error.contains("0.json") && error.contains("remove it"), "{error}");
+        assert!(world.fresh("a").order(Order::Pause, &world.log).is_err(), "an order does not begin anew either");
+        assert_eq!(std::fs::read(&path).unwrap(), damage);
     }
 }
