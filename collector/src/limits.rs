@@ -325,6 +325,12 @@ pub const FOLLOWER_BURST: Duration = Duration::from_millis(2);
 pub const FOLLOWER_SLICE: Duration = Duration::from_micros(500);
 /// Longest wait before its next burst: a fifth of the time is its own, whatever the load is.
 pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
+/// Cores for one of the followers that share their turns.
+pub const SHARED_TURNS_CORES: usize = 2;
+/// How much longer than a turn they rest while commits are pending: a tenth of a core is theirs, whatever the load is.
+pub const SHARED_TURN_REST: u32 = 9;
+/// Longest rest.
+pub const SHARED_TURN_REST_MAX: Duration = Duration::from_secs(1);
 
 /// Refused names that are kept, of all kinds.
 pub const REFUSED_KEPT_MAX: usize = 256;

@@ -5,12 +5,20 @@
 //! pieces of work: the call yields the core, also for events that have not reached the writer yet. While commits are
 //! pending the follower waits, in slices, and after a long enough wait it has a burst in which it does not wait. So a
 //! breakdown does not queue behind a fold, and a fold progresses however much comes in.
+//!
+//! Followers whose number the operator chooses share their time, [`SharedTurns`]: many cost those who append no more than
+//! one does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::limits::{FOLLOWER_BURST, FOLLOWER_SLICE, FOLLOWER_WAIT_MAX};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{
+    FOLLOWER_BURST, FOLLOWER_SLICE, FOLLOWER_WAIT_MAX, SHARED_TURN_REST, SHARED_TURN_REST_MAX, SHARED_TURNS_CORES,
+};
 
 /// Number of items that wait for their commit. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -80,9 +88,99 @@ impl Turns {
     }
 }
 
+/// The turns of followers that share their time. Clones share it.
+///
+/// Only as many work at a time as leave cores for the way of an event, and in the order in which they asked. While commits
+/// are pending, all of them together rest after a turn for [`SHARED_TURN_REST`] times the processor time that it took.
+#[derive(Clone, Debug)]
+pub struct SharedTurns {
+    commits: Commits,
+    permits: Arc<Semaphore>,
+    /// When the next turn may begin although commits are pending.
+    next: Arc<Mutex<Instant>>,
+}
+
+/// One turn, until this is dropped. It stays on its thread.
+#[derive(Debug)]
+pub struct Turn<'t> {
+    turns: &'t SharedTurns,
+    begun: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl SharedTurns {
+    /// Turns of followers that share a machine of this many cores.
+    pub fn new(commits: Commits, cores: usize) -> Self {
+        let permits = Semaphore::new((cores / SHARED_TURNS_CORES).max(1));
+        Self { commits, permits: Arc::new(permits), next: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Waits for a turn. Dropping the future gives the place in the queue up.
+    pub async fn take(&self) -> Turn<'_> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.expect("nobody closes it");
+        while self.commits.is_pending() && Instant::now() < self.next() {
+            tokio::time::sleep(FOLLOWER_SLICE).await;
+        }
+        Turn { turns: self, begun: thread_time(), _permit: permit }
+    }
+
+    fn next(&self) -> Instant {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has all rest after a turn that took this much processor time.
+    fn rest_after(&self, used: Duration) {
+        let until = Instant::now() + (used * SHARED_TURN_REST).min(SHARED_TURN_REST_MAX);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = until.max(*next);
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.rest_after(thread_time().saturating_sub(self.begun));
+    }
+}
+
+/// Processor time of this thread.
+fn thread_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("no time is negative")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn shared_turns_rest_while_commits_are_pending_and_come_in_order() {
+        let commits = Commits::default();
+        let turns = SharedTurns::new(commits.clone(), 2);
+        // The control: where nothing is pending nobody rests.
+        turns.rest_after(Duration::from_millis(1));
+        let free = Instant::now();
+        drop(turns.take().await);
+        assert!(free.elapsed() < SHARED_TURN_REST_MAX);
+        let pending = commits.pending();
+        turns.rest_after(Duration::from_millis(1));
+        let next = turns.next();
+        let turn = turns.take().await;
+        assert!(Instant::now() >= next, "it has rested");
+        // One at a time on two cores, whoever asks.
+        let others = turns.clone();
+        let mut second = std::pin::pin!(others.take());
+        assert!(futures_util::poll!(second.as_mut()).is_pending());
+        drop(pending);
+        drop(turn);
+        assert!(futures_util::poll!(second.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn a_long_turn_is_rested_for_but_not_without_an_end() {
+        let turns = SharedTurns::new(Commits::default(), 64);
+        assert_eq!(turns.permits.available_permits(), 64 / SHARED_TURNS_CORES);
+        turns.rest_after(Duration::from_secs(3600));
+        assert!(turns.next() <= Instant::now() + SHARED_TURN_REST_MAX);
+    }
 
     #[test]
     fn a_follower_waits_while_commits_are_pending_and_not_a_slice_longer() {

@@ -32,6 +32,7 @@ pub mod status;
 mod tests;
 pub mod webhook;
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ use tokio::sync::watch;
 use crate::log::ReadLog;
 use crate::partitions::PartitionHandles;
 use crate::supervise::{Part, Supervisor};
-use crate::turns::{Commits, Turns};
+use crate::turns::{Commits, SharedTurns};
 
 use checkpoint::ForwardFiles;
 use config::{ForwardConfig, ForwardConfigError};
@@ -106,6 +107,7 @@ impl Forwards {
         let ForwardsSettings { forwards, own, directory, held, commits, stopping, supervisor } = settings;
         let files = ForwardFiles::new((*directory).to_owned());
         let (mut running, mut threads) = (Vec::new(), Vec::new());
+        let turns = SharedTurns::new(commits.clone(), std::thread::available_parallelism().map_or(1, NonZero::get));
         for config in *forwards {
             let (orders, heard) = watch::channel(0);
             let partition = held.reader.partition();
@@ -118,7 +120,7 @@ impl Forwards {
                     log: held.reader.clone_reader(),
                     durable: held.durable.clone(),
                     intake: held.intake.clone(),
-                    turns: Turns::new(commits.clone()),
+                    turns: turns.clone(),
                     context: SinkContext { key, runtime: Handle::current(), stopping: stopping.clone(), orders: heard },
                 };
                 let mut runner = Runner::new(Arc::clone(&forward), sink, around);

@@ -20,7 +20,7 @@ use crate::kinds::DEAD_LETTER;
 use crate::limits::{FORWARD_BEHIND_MAX, FORWARD_SAVE_EVERY, FORWARD_SEARCH_MAX, REFUSED_IN_A_ROW_MAX};
 use crate::log::{ReadLog, ReadLogError};
 use crate::subscribe::{Filter, Page, ReadCursor};
-use crate::turns::Turns;
+use crate::turns::SharedTurns;
 
 /// What a runner reads and writes, beside its destination.
 pub(super) struct Surroundings {
@@ -29,7 +29,7 @@ pub(super) struct Surroundings {
     pub durable: watch::Receiver<Offset>,
     /// The way of dead letters into the log.
     pub intake: WeakIntake,
-    pub turns: Turns,
+    pub turns: SharedTurns,
     pub context: SinkContext,
 }
 
@@ -199,10 +199,11 @@ impl Runner {
         if self.is_interrupted() {
             return Err(End::Interrupted);
         }
-        self.around.turns.wait();
         let limits = self.limits();
+        let turn = self.around.context.wait(Duration::MAX, "waiting for its turn", self.around.turns.take())?;
         self.around.durable.borrow_and_update();
         let page = session.cursor.advance(&*self.around.log, &mut self.feed.to(&mut *self.sink, limits));
+        drop(turn);
         let page = page.map_err(of_disk)?;
         let part = self.feed.part();
         let passed = part.rejected.as_ref().map_or(session.cursor.next(), |rejected| rejected.address.offset);
@@ -363,10 +364,11 @@ impl Runner {
         let Some(filter) = self.sink.recalls() else { return Ok(()) };
         let log = &*self.around.log;
         let mut cursor = ReadCursor::part(log.kept().start.min(next), next, u64::MAX, filter);
-        while cursor.advance(log, &mut self.feed.recall(&mut *self.sink)).map_err(of_disk)? == Page::More {
-            if self.is_interrupted() {
-                return Err(End::Interrupted);
-            }
+        let mut page = Page::More;
+        while page == Page::More {
+            let turn = self.around.context.wait(Duration::MAX, "waiting for its turn", self.around.turns.take())?;
+            page = cursor.advance(log, &mut self.feed.recall(&mut *self.sink)).map_err(of_disk)?;
+            drop(turn);
         }
         self.sink.drop_part();
         Ok(())

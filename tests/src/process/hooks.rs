@@ -66,13 +66,18 @@ pub struct HookServer {
 impl HookServer {
     /// A server on a free port that takes everything.
     pub fn start() -> Self {
+        Self::start_at(free_address())
+    }
+
+    /// A server at this address that takes everything.
+    pub fn start_at(address: SocketAddr) -> Self {
         let shared = Shared {
             stop: AtomicBool::new(false),
             taken: Mutex::default(),
             decide: Mutex::new(Box::new(|_| Hook::Take)),
             open: Mutex::default(),
         };
-        let mut server = Self { address: free_address(), shared: Arc::new(shared), thread: None };
+        let mut server = Self { address, shared: Arc::new(shared), thread: None };
         server.listen();
         server
     }

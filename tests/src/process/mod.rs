@@ -3,6 +3,7 @@
 mod authority;
 mod broker;
 mod browser;
+mod forwards;
 mod hooks;
 mod http;
 mod kafka;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
 pub use browser::{Browser, LOOKS, Look};
+pub use forwards::{order_forward, report_forward, wait_delivered};
 pub use hooks::{Hook, HookServer, Hooked};
 pub use http::{Answer, Sse, ask, ask_over, count_lines, get, get_text};
 pub use kafka::{Isolation, Kafka, KafkaRecord};

@@ -5,7 +5,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Authority, Folder, Process, free_address, run_to_end, wait_for};
+use super::{Certificate, Folder, Process, free_address, run_to_end, wait_for};
 
 /// A server with an empty database, which can be killed and started again on its address.
 #[derive(Debug)]
@@ -67,12 +67,11 @@ impl Postgres {
         file.and_then(|mut file| file.write_all(lines.as_bytes())).expect("the configuration can be written");
     }
 
-    /// Has it show a certificate of this authority, for 127.0.0.1, from its next start on.
+    /// Has it show this certificate from its next start on.
     ///
     /// # Panics
     /// When its files cannot be written.
-    pub fn with_tls(&self, authority: &Authority) {
-        let certificate = authority.issue("127.0.0.1");
+    pub fn with_tls(&self, certificate: &Certificate) {
         for (from, to) in [(&certificate.cert, "server.pem"), (&certificate.key, "server.key")] {
             let to = self.data().join(to);
             std::fs::copy(from, &to).expect("the folder can be written");
@@ -103,6 +102,18 @@ impl Postgres {
             self.sql_in("postgres", &format!("CREATE DATABASE {DATABASE}"));
         }
         process
+    }
+
+    /// Has it keep new tables in this empty directory, and its log where it was.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn keep_tables_in(&self, directory: &Path) {
+        if let Some((user, group)) = owner() {
+            chown(directory, Some(user), Some(group)).expect("root may give it away");
+        }
+        self.sql(&format!("CREATE TABLESPACE other LOCATION '{}'", directory.display()));
+        self.sql(&format!("ALTER DATABASE {DATABASE} SET default_tablespace = other"));
     }
 
     /// The URL of the database for a role.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use afferent_tests::process::{
-    Load, Process, Proxy, Rig, S3Server, binary, get, run_lake_script, run_to_end, wait_for,
+    Load, PATIENCE, Process, Proxy, Rig, S3Server, SmallDisk, binary, get, run_lake_script, run_to_end, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -200,11 +201,18 @@ fn start_without_state(rig: &Rig) -> Process {
 
 #[test]
 fn without_the_state_object_kills_repeat_events_which_is_the_control() {
-    let (rig, lake) = rig_with_lake("lake-control", SMALL_PARTS);
+    // Parts end by time alone: after a kill the same events are in a part with another end, and another name.
+    let (rig, lake) = rig_with_lake("lake-control", "every_s = 0.1");
     let (mut collector, _agent) = (start_without_state(&rig), rig.start_agent());
     let load = Load::start(&rig);
     for _ in 0..5 * KILLS {
-        one_more_file(&lake);
+        accepted_more(&load);
+        // Between a file and its checkpoint there is little time: nothing sleeps here.
+        let before = files(&lake).len();
+        let begun = Instant::now();
+        while files(&lake).len() == before {
+            assert!(begun.elapsed() < PATIENCE, "no file more");
+        }
         collector.kill();
         if doubles(&arrived(&rows(&lake))) > 0 {
             return drop(load);
@@ -340,6 +348,30 @@ fn a_rewind_writes_what_is_missing_and_nothing_twice() {
     wait_delivered(&rig, "lake");
     order(&rig, "lake", "replay-dead", None);
     wait_delivered(&rig, "lake");
+    check_lake(&rig, || lake);
+}
+
+#[test]
+fn a_full_disk_is_waited_for_and_leaves_no_half_file() {
+    let mut rig = Rig::new("lake-full");
+    let small = SmallDisk::new(&rig.folder, 16 << 20);
+    let lake = small.path().join("lake");
+    std::fs::create_dir(&lake).expect("there is room");
+    rig.collector_extra =
+        format!("[[forward]]\nname = \"lake\"\n[forward.parquet]\ndirectory = {lake:?}\n{SMALL_PARTS}\n");
+    let (_collector, _agent) = (rig.start_collector(), rig.start_agent());
+    rig.break_down("E1");
+    wait_delivered(&rig, "lake");
+    small.fill();
+    let load = Load::start(&rig);
+    let full = wait_error(&rig, "lake", "No space left on device");
+    let text = full["last_error"].as_str().expect("it has an error");
+    assert!(text.contains(&*lake.to_string_lossy()) && text.contains("make room on its disk"), "{text}");
+    all_are_complete(&lake);
+    let ledger = load.stop();
+    small.clear();
+    wait_for("everything accepted is in the log", || (ledger.missing(&rig.events()) == 0).then_some(()));
+    order(&rig, "lake", "resume", None);
     check_lake(&rig, || lake);
 }
 

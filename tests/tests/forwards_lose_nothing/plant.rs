@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use afferent_tests::process::{Rig, get_text, wait_for};
+use afferent_tests::process::{Rig, wait_for};
+pub use afferent_tests::process::{order_forward as order, report_forward as report, wait_delivered};
 use serde_json::Value;
 
 /// How often a destination may have an event.
@@ -30,34 +31,11 @@ impl Arrived {
     }
 }
 
-/// The report of a forward.
-pub fn report(rig: &Rig, name: &str) -> Option<Value> {
-    serde_json::from_str(&get_text(rig.http, &format!("/v1/forwards/{name}"))?).ok()
-}
-
-/// Waits until everything that the log holds is delivered.
-pub fn wait_delivered(rig: &Rig, name: &str) {
-    wait_for(&format!("{name} has delivered everything: {:?}", report(rig, name)), || {
-        report(rig, name).filter(|report| report["lag"] == "0" && report["state"] == "running")
-    });
-}
-
 /// Waits until a forward reports an error with this text.
 pub fn wait_error(rig: &Rig, name: &str, text: &str) -> Value {
     wait_for(&format!("{name} reports {text:?}: {:?}", report(rig, name)), || {
         report(rig, name).filter(|report| report["last_error"].as_str().is_some_and(|error| error.contains(text)))
     })
-}
-
-/// Gives a forward an order: `pause`, `resume`, `replay-dead`, or `rewind` with a body.
-pub fn order(rig: &Rig, name: &str, order: &str, body: Option<Value>) -> Value {
-    let request = ureq::post(format!("http://{}/v1/forwards/{name}/{order}", rig.http));
-    let answer = match body {
-        Some(body) => request.content_type("application/json").send(body.to_string()),
-        None => request.send_empty(),
-    };
-    let text = answer.expect("the order is carried out").body_mut().read_to_string().expect("the answer is a text");
-    serde_json::from_str(&text).expect("the answer is JSON")
 }
 
 /// Holds what a destination has against the events of the log that it should have.

@@ -11,7 +11,6 @@ use super::plant::{Arrived, Promise, check, configuration, doubles, order, repor
 
 mod bits;
 mod faults;
-mod speed;
 
 /// Kills of each kind.
 const KILLS: usize = 20;
@@ -197,7 +196,7 @@ fn the_readmes_configuration_and_queries_work_as_they_are() {
     let mut rig = Rig::new("pg-readme");
     let server = Postgres::new(&rig.folder);
     let authority = Authority::new(&rig.folder, "plant-ca");
-    server.with_tls(&authority);
+    server.with_tls(&authority.issue("127.0.0.1"));
     let _postgres = server.start();
     server
         .sql(&format!("CREATE ROLE {GUARDED} LOGIN PASSWORD 'a secret'; GRANT CREATE ON DATABASE plant TO {GUARDED}"));

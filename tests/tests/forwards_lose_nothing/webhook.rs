@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::plant::{Arrived, Promise, check, configuration, doubles, order, report, wait_delivered, wait_error};
 
+mod connection;
+
 /// Kills of each kind.
 const KILLS: usize = 20;
 /// Lines that must be accepted between two kills.

@@ -71,7 +71,7 @@ pub fn measure(table: &mut Table) {
 }
 
 /// A log of so many bytes; gives how many samples are in it.
-fn fill(directory: &Path, log_bytes: u64) -> u64 {
+pub fn fill(directory: &Path, log_bytes: u64) -> u64 {
     let disk = FsDisk::new(directory).expect("the folder can be made");
     let (mut log, _) = EmbeddedLog::open(disk, LogSettings::default(), &mut || 7, time(0), &mut |_, _| {})
         .expect("an empty log opens");

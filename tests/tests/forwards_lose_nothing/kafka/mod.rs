@@ -3,7 +3,6 @@
 mod faults;
 mod form;
 mod kills;
-mod speed;
 
 use afferent_tests::process::{Isolation, Kafka, KafkaRecord, Rig};
 use serde_json::Value;

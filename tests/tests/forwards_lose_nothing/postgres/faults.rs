@@ -1,6 +1,6 @@
 //! Every fault is an error with the sink, the place and the remedy; delivery goes on once it is gone.
 
-use afferent_tests::process::{Authority, GUARDED, Postgres, Rig, USER, wait_for};
+use afferent_tests::process::{Authority, GUARDED, Load, Postgres, Rig, SmallDisk, USER, wait_for};
 use serde_json::json;
 
 use super::super::plant::{Promise, check, order, report, wait_delivered, wait_error};
@@ -159,7 +159,7 @@ fn a_certificate_is_believed_as_far_as_sslmode_says() {
     let mut rig = Rig::new("pg-tls");
     let server = Postgres::new(&rig.folder);
     let (own, other) = (Authority::new(&rig.folder, "own-ca"), Authority::new(&rig.folder, "other-ca"));
-    server.with_tls(&own);
+    server.with_tls(&own.issue("127.0.0.1"));
     let _postgres = server.start();
     let named = server.url(USER).replace("127.0.0.1", "localhost");
     for (url, sslmode, ca, says) in [
@@ -180,4 +180,44 @@ fn a_certificate_is_believed_as_far_as_sslmode_says() {
             Some(says) => wait_says(&rig, &[says, "sslmode"]),
         }
     }
+}
+
+#[test]
+fn an_expired_certificate_of_the_server_is_named_as_that() {
+    let mut rig = Rig::new("pg-expired");
+    let server = Postgres::new(&rig.folder);
+    let own = Authority::new(&rig.folder, "own-ca");
+    let ca = own.ca.clone();
+    rig.collector_extra = configured(&server.url(USER), &format!("sslmode = \"verify-full\"\nca = {ca:?}"));
+    server.with_tls(&own.issue_for("127.0.0.1", 1975..2020));
+    let postgres = server.start();
+    let (_collector, _agent) = (rig.start_collector(), rig.start_agent());
+    rig.break_down("E1");
+    wait_says(&rig, &["certificate expired", &server.address.to_string(), "sslmode"]);
+    postgres.kill();
+    server.with_tls(&own.issue("127.0.0.1"));
+    let _postgres = server.start();
+    wait_mended(&rig, &server, 0);
+    check(&rig.events(), &arrived(&server), Promise::Once);
+}
+
+#[test]
+fn a_full_disk_of_the_server_is_waited_for() {
+    let (rig, server) = rig("pg-full");
+    let small = SmallDisk::new(&rig.folder, 16 << 20);
+    let tables = small.path().join("tables");
+    std::fs::create_dir(&tables).expect("there is room");
+    let _postgres = server.start();
+    server.keep_tables_in(&tables);
+    let (_collector, _agent) = (rig.start_collector(), rig.start_agent());
+    rig.break_down("E1");
+    wait_written(&rig, &server, 0);
+    small.fill();
+    let load = Load::start(&rig);
+    wait_says(&rig, &["53100", "No space left on device", "afferent.events", "free space on the server's disk"]);
+    let ledger = load.stop();
+    small.clear();
+    wait_for("everything accepted is in the log", || (ledger.missing(&rig.events()) == 0).then_some(()));
+    wait_mended(&rig, &server, 0);
+    check(&rig.events(), &arrived(&server), Promise::Once);
 }

@@ -1,18 +1,16 @@
-//! Forwards: how fast webhooks are, what a destination costs that hangs, and what forwards cost those who append.
+//! How fast webhooks are, what a destination costs that hangs, and what forwards cost those who append.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use afferent_tests::process::{Hook, HookServer, Process, Rig, rss_kib, wait_for};
 
+use super::append;
 use crate::table::{Must, Table};
 
 /// Events behind a destination that hangs.
 const EVENTS: u64 = 10_000_000;
 /// Events that are delivered.
 const DELIVERED: u64 = 2_000_000;
-/// Lines of one burst of the producer.
-const BURST: u64 = 50_000;
 const FORWARDS: usize = 10;
 /// Time for memory to be given back, and for what hangs to be noticed.
 const SETTLED: Duration = Duration::from_secs(10);
@@ -24,26 +22,6 @@ pub fn measure(table: &mut Table) {
     measure_appends(table, &mut rig, &server);
     measure_deliveries(table, &mut rig, &server);
     measure_stuck(table, &mut rig, &server);
-}
-
-/// Sends at least so many lines of samples; gives the rate at which the log takes them.
-fn append(rig: &Rig, events: u64) -> f64 {
-    let bursts = events.div_ceil(BURST);
-    let events = bursts * BURST;
-    let mut lines = String::new();
-    for number in 0..BURST {
-        writeln!(lines, r#"{{"subject":"M-{:02}/s","value":{number}.5,"unit":"Cel"}}"#, number % 20)
-            .expect("a text grows");
-    }
-    let before = wait_for("the log has an end", || rig.log_end());
-    let mut producer = rig.producer();
-    let begun = Instant::now();
-    for burst in 1..=bursts {
-        producer.send(lines.as_bytes()).expect("the agent reads");
-        producer.wait_accepted(burst * BURST).expect("the agent answers");
-    }
-    wait_for("all is in the log", || rig.log_end().filter(|end| *end >= before + events));
-    events as f64 / begun.elapsed().as_secs_f64()
 }
 
 fn restart(rig: &mut Rig, collector: Process, forwards: &str) -> Process {

@@ -1,18 +1,26 @@
-//! How fast the sink is beside a bare producer that sends the same records in the same transactions.
+//! Kafka: events a second of the sink, and of a bare producer with the same records in the same transactions.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use afferent_tests::process::{Folder, Isolation, Kafka, KafkaRecord, wait_for, write_log};
+use afferent_tests::process::{
+    Folder, Isolation, Kafka, KafkaRecord, Rig, order_forward, report_forward, wait_delivered, wait_for,
+};
 use rdkafka::ClientContext;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
-use super::super::plant::{order, report, wait_delivered};
-use super::{TOPIC, rig};
+use serde_json::json;
 
-/// MiB of log that are delivered.
-const LOG_MIB: u64 = 16;
+use super::append;
+use crate::table::{Must, Table};
+
+const NAME: &str = "kafka";
+const TOPIC: &str = "events";
+/// Events that are delivered.
+const EVENTS: u64 = 300_000;
+/// Rounds, of which the last one counts: Java compiles in the first.
+const ROUNDS: u64 = 3;
 /// The limits of a transaction, as the sink has them.
 const EVENTS_MAX: usize = 10_000;
 const BYTES_MAX: usize = 4 << 20;
@@ -79,39 +87,47 @@ fn bare(kafka: &Kafka, records: &[KafkaRecord]) -> f64 {
     records.len() as f64 / started.elapsed().as_secs_f64()
 }
 
-#[test]
-#[ignore = "a measurement: run it alone, with --nocapture"]
-fn the_sink_beside_a_bare_producer() {
-    let folder = Folder::new("kafka-speed");
+pub fn measure(table: &mut Table) {
+    let folder = Folder::new("bench-kafka");
     let kafka = Kafka::new(&folder);
     let _broker = kafka.start();
     kafka.create(TOPIC, 4, &[("retention.ms", "-1")]);
     kafka.create("bare", 4, &[("retention.ms", "-1")]);
-    let rig = rig("kafka-speed-rig", &kafka, "", "");
-    let _collector = rig.start_collector();
-    wait_for("it has begun", || report(&rig, "kafka").filter(|report| report["state"] == "running"));
-    order(&rig, "kafka", "pause", None);
-    {
-        let _agent = rig.start_agent();
-        write_log(&rig, LOG_MIB);
-    }
-    for round in 1..=3 {
-        if round > 1 {
-            order(&rig, "kafka", "pause", None);
-            order(&rig, "kafka", "rewind", Some(serde_json::json!({ "to": "first" })));
-        }
-        let delivered = || report(&rig, "kafka").and_then(|report| report["delivered"].as_u64()).unwrap_or(0);
-        let before = delivered();
-        order(&rig, "kafka", "resume", None);
-        let (begun, started) = wait_for("it delivers", || {
-            let now = delivered();
-            (now > before).then(|| (now, Instant::now()))
-        });
-        wait_delivered(&rig, "kafka");
-        let sink = (delivered() - begun) as f64 / started.elapsed().as_secs_f64();
+    let mut rig = Rig::new("bench-kafka-rig");
+    rig.collector_extra = format!(
+        "[[forward]]\nname = \"{NAME}\"\n[forward.kafka]\nbrokers = [\"{}\"]\ntopic = \"{TOPIC}\"\n",
+        kafka.address
+    );
+    let (_collector, agent) = (rig.start_collector(), rig.start_agent());
+    rig.wait_healthy();
+    order_forward(&rig, NAME, "pause", None);
+    append(&rig, EVENTS);
+    assert!(agent.terminate().success(), "it stops");
+    let mut rates = (0.0, 0.0);
+    for round in 1..=ROUNDS {
+        let sink = delivered_a_second(&rig, if round == 1 { "resume" } else { "rewind" });
         let mut records = kafka.read(TOPIC, Isolation::Committed);
-        records.truncate((delivered() - before) as usize);
-        let bare = bare(&kafka, &records);
-        println!("round {round}: sink {sink:.0} events/s, bare producer {bare:.0}/s, ratio {:.2}", sink / bare);
+        records.truncate(EVENTS as usize);
+        rates = (sink, bare(&kafka, &records));
     }
+    let (sink, bare) = rates;
+    table.add("Kafka: events of the sink", sink, "events/s", Must::Shown);
+    table.add("… of a bare librdkafka producer, the same records and transactions", bare, "events/s", Must::Shown);
+    table.add("… the sink, of the bare producer", 100.0 * sink / bare, "%", Must::Least(50.0));
+}
+
+/// Gives the order that has everything delivered; the rate at which it is, from the first part on: the session with the
+/// broker is begun once.
+fn delivered_a_second(rig: &Rig, order: &str) -> f64 {
+    let delivered = || report_forward(rig, NAME).and_then(|report| report["delivered"].as_u64()).unwrap_or(0);
+    let before = delivered();
+    order_forward(rig, NAME, order, (order == "rewind").then(|| json!({ "to": "first" })));
+    let (first, begun) = wait_for("it delivers", || {
+        let now = delivered();
+        (now > before).then(|| (now, Instant::now()))
+    });
+    wait_for("the events are there", || (delivered() >= before + EVENTS).then_some(()));
+    let rate = (delivered() - first) as f64 / begun.elapsed().as_secs_f64();
+    wait_delivered(rig, NAME);
+    rate
 }
