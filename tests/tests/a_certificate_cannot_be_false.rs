@@ -93,6 +93,9 @@ fn filled(name: &str) -> Rig {
     assert!(text.lines().count() <= 70, "it fits a page: {text}");
     let (code, said) = told(&rig, "press-89", "table");
     assert!(code == WRONG && said.contains("press-89"), "of whom nothing is known there is no certificate: {said}");
+    // Beside sealed segments their extracts are made when there is time.
+    let extracts_are_there = || files(&rig, "ext").len() + 2 >= segments(&rig).len();
+    wait_for("the extracts are there", || extracts_are_there().then_some(()));
     agent.terminate();
     collector.terminate();
     rig

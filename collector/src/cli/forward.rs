@@ -94,9 +94,12 @@ fn all(forwards: &[ForwardReport]) -> String {
         ("DELIVERED", Side::Right),
         ("DEAD", Side::Right),
         ("SINK", Side::Left),
-        ("LAST ERROR", Side::Left),
+        ("ERROR", Side::Left),
     ];
+    // What is over stands in `forward show`, with its time.
+    let is_failing = |report: &&ForwardReport| ["retrying", "stuck"].contains(&report.state.as_str());
     let row = |report: &ForwardReport| {
+        let error = Some(report).filter(is_failing).and_then(|report| report.last_error.as_deref());
         vec![
             plain(&report.name).into_owned(),
             plain(&report.state).into_owned(),
@@ -105,7 +108,7 @@ fn all(forwards: &[ForwardReport]) -> String {
             report.delivered.to_string(),
             report.dead_letters.to_string(),
             plain(&report.sink).into_owned(),
-            plain(report.last_error.as_deref().unwrap_or("-")).into_owned(),
+            plain(error.unwrap_or("-")).into_owned(),
         ]
     };
     table(&heading, &forwards.iter().map(row).collect::<Vec<_>>())

@@ -267,13 +267,9 @@ impl Forward {
             (state.progress.clone(), state.kept.clone())
         };
         let checkpoint = kept.as_ref().map(|kept| kept.checkpoint);
-        let is_all_delivered = progress.oldest.is_none() && progress.phase == Phase::Running;
-        let next =
-            checkpoint.map(
-                |checkpoint| {
-                    if is_all_delivered { checkpoint.next().max(progress.passed) } else { checkpoint.next() }
-                },
-            );
+        let next = checkpoint.map(|checkpoint| {
+            if progress.is_idle(&checkpoint) { checkpoint.next().max(progress.passed) } else { checkpoint.next() }
+        });
         let lag = end.get().saturating_sub(next.unwrap_or(end).get());
         let waited = progress.oldest.map(|oldest| (clock::wall().micros() - oldest.micros()).max(0) as f64 / 1e6);
         let is_paused = kept.is_some_and(|kept| kept.paused);

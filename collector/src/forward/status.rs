@@ -61,9 +61,28 @@ pub(super) struct Progress {
     pub oldest: Option<Timestamp>,
     /// How far the log was read: events before it are delivered or not wanted.
     pub passed: Offset,
+    /// The generation of the checkpoint that it was read from.
+    pub generation: u32,
 }
 
 impl Progress {
+    /// Begins to read from a checkpoint.
+    pub fn begin(&mut self, checkpoint: &Checkpoint) {
+        self.next_try = None;
+        // After a failure it runs once something is delivered.
+        if self.phase != Phase::Retrying {
+            self.phase = Phase::Running;
+        }
+        if self.generation != checkpoint.generation {
+            (self.generation, self.passed, self.oldest) = (checkpoint.generation, checkpoint.next(), None);
+        }
+    }
+
+    /// Whether all is delivered that was read, since the operator's last order.
+    pub fn is_idle(&self, checkpoint: &Checkpoint) -> bool {
+        self.oldest.is_none() && self.phase == Phase::Running && self.generation == checkpoint.generation
+    }
+
     pub fn new() -> Self {
         Self {
             phase: Phase::Starting,
@@ -74,6 +93,7 @@ impl Progress {
             next_try: None,
             oldest: None,
             passed: Offset::ZERO,
+            generation: 0,
         }
     }
 }

@@ -138,6 +138,23 @@ fn a_delivery_that_ends_after_an_order_does_not_undo_it() {
 }
 
 #[test]
+fn a_forward_that_was_rewound_says_at_once_how_far_behind_it_is() {
+    let world = World::new();
+    let forward = world.forward("a", false);
+    let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
+    forward.show(|progress| {
+        progress.begin(&kept.checkpoint);
+        progress.passed = Offset::new(100);
+    });
+    assert_eq!(forward.view(&world.log).lag, 0, "the control: the rest is read, and not wanted");
+    forward.order(Order::Rewind(Start::First), &world.log).unwrap();
+    assert_eq!(forward.view(&world.log).lag, 100, "its thread has not noticed yet");
+    let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
+    forward.show(|progress| progress.begin(&kept.checkpoint));
+    assert_eq!(forward.view(&world.log).lag, 100, "it has");
+}
+
+#[test]
 fn a_damaged_file_is_an_error_and_not_a_new_beginning() {
     let world = World::new();
     let forward = world.forward("a", false);

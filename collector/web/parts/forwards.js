@@ -5,7 +5,7 @@
 import { html, useEffect, useState } from './html.js';
 import { askJson } from './api.js';
 import { Problem, Table } from './bits.js';
-import { duration } from './time.js';
+import { Time, duration } from './time.js';
 import { count, plain } from './words.js';
 
 const LOOK_MS = 3000;
@@ -39,17 +39,27 @@ const HEAD = [
 /** @type {Record<string, string>} */
 const STATES = { running: '●', starting: '◌', retrying: '↻', paused: '❙❙', stuck: '✕' };
 
+/**
+ * The last error: what is over has its time, what is not has the next try.
+ * @param {Forward} forward
+ * @param {boolean} isOver
+ */
+function lastError({ last_error: error, last_error_time: time, next_try_s: next }, isOver) {
+  if (error == null) return '–';
+  if (isOver && time != null) return html`<span class="quiet"><${Time} of=${time} />: ${plain(error, 400)}</span>`;
+  return `${plain(error, 400)}.${next == null ? '' : ` Next try in ${duration(next)}.`}`;
+}
+
 /** @param {Forward} forward */
 function row(forward) {
-  const { name, sink, target, state, lag, lag_s: lagS, delivered, dead_letters: dead, last_error: error } = forward;
+  const { name, sink, target, state, lag, lag_s: lagS, delivered, dead_letters: dead } = forward;
   const isWell = state === 'running' || state === 'starting';
-  const next = forward.next_try_s == null ? '' : ` Next try in ${duration(forward.next_try_s)}.`;
   const shown = `${STATES[state] ?? ''} ${plain(state, 20)}`;
   return { key: name, cells: [
     plain(name, 60), html`${plain(sink, 20)}<br /><span class="quiet">${plain(target, 80)}</span>`,
     isWell ? shown : html`<strong>${shown}</strong>`, duration(lagS), count(Number(lag)), count(delivered),
     dead ? html`<strong>${count(dead)}</strong>` : count(dead),
-    error == null ? '–' : `${plain(error, 400)}.${next}`,
+    lastError(forward, isWell),
   ] };
 }
 

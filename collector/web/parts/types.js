@@ -202,6 +202,7 @@ export {};
  * @property {number} delivered
  * @property {number} dead_letters
  * @property {string | null} last_error
+ * @property {string | null} last_error_time
  * @property {number | null} next_try_s
  */
 

@@ -12,6 +12,7 @@ mod load;
 mod loop_disk;
 mod mqtt;
 mod parquet;
+mod ports;
 mod postgres;
 mod producer;
 mod proxy;
@@ -21,7 +22,6 @@ mod shell;
 mod small_disk;
 mod stat;
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -38,6 +38,7 @@ pub use load::{MACHINES, stalled_readers, visit_page, write_log};
 pub use loop_disk::LoopDisk;
 pub use mqtt::{Mqtt, Reason, down, packet, state, up};
 pub use parquet::{S3Server, lake_python, run_lake_script};
+pub use ports::free_address;
 pub use postgres::{DATABASE, GUARDED, Postgres, USER};
 pub use producer::Producer;
 pub use proxy::Proxy;
@@ -162,30 +163,6 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
-}
-
-/// Ports that the system gives to nobody by itself: an outgoing connection of another test must not sit on the port by
-/// the time that it is listened on.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
-
-/// A loopback address that nobody listens on, and that no other call in this process has given.
-///
-/// # Panics
-/// When all ports are taken.
-pub fn free_address() -> SocketAddr {
-    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let ports = u32::from(PORTS.end - PORTS.start);
-    // Test programs that run at the same time begin far from each other.
-    let begin = std::process::id().wrapping_mul(7919) % ports;
-    for _ in 0..ports {
-        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let port = PORTS.start + ((begin + number) % ports) as u16;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("loopback has no free port");
 }
 
 /// The folder of the profile that the caller was built in.

@@ -134,6 +134,19 @@ fn files(lake: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The files of samples in the order of the log: where they are, their first offsets, and their ends.
+fn sample_files(lake: &Path) -> Vec<(PathBuf, u64, u64)> {
+    let read = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        let mut numbers = name.split('-').skip(2).map(str::parse);
+        let (first, end) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        path.to_string_lossy().contains("type=sample").then_some((path, first, end))
+    };
+    let mut found: Vec<_> = files(lake).into_iter().filter_map(read).collect();
+    found.sort_by_key(|(_, first, _)| *first);
+    found
+}
+
 /// No file is visible before it is complete.
 fn all_are_complete(lake: &Path) {
     for path in files(lake) {
@@ -341,9 +354,14 @@ fn a_rewind_writes_what_is_missing_and_nothing_twice() {
     drop(load);
     wait_delivered(&rig, "lake");
     let whole = rows(&lake).len();
-    let all = files(&lake);
-    std::fs::remove_file(&all[all.len() / 2]).expect("it can be removed");
+    let (samples, middle) = (sample_files(&lake), sample_files(&lake).len() / 2);
+    let [(removed, begins, ends), (next, ..)] = &samples[middle..middle + 2] else { panic!("there are many") };
+    std::fs::remove_file(removed).expect("it can be removed");
     assert!(rows(&lake).len() < whole, "the control: events are missing");
+    // From within it, so that its second half comes in a part with events of the next file.
+    order(&rig, "lake", "rewind", Some(json!({"to": ((begins + ends) / 2).to_string()})));
+    wait_delivered(&rig, "lake");
+    std::fs::remove_file(next).expect("it can be removed");
     order(&rig, "lake", "rewind", Some(json!({"to": "first"})));
     wait_delivered(&rig, "lake");
     order(&rig, "lake", "replay-dead", None);

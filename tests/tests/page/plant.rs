@@ -37,7 +37,13 @@ pub struct Plant {
 
 impl Plant {
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, "")
+    }
+
+    /// Starts one with more lines of the collector's configuration.
+    pub fn start_with(name: &str, collector: &str) -> Self {
         let mut rig = Rig::new(name);
+        collector.clone_into(&mut rig.collector_extra);
         let (recorded, rows) = recording::recording(rig.folder.path());
         rig.agent_extra = format!(
             "[[intake.file]]\npath = {recorded:?}\nsubject = \"88-C/temperature\"\ntime_column = \"timestamp\"\n\

@@ -1,6 +1,8 @@
 //! Every view, as people come to it: at a desk, at night, on a phone.
 
-use afferent_tests::process::LOOKS;
+use std::net::SocketAddr;
+
+use afferent_tests::process::{HookServer, LOOKS, free_address, order_forward};
 use serde_json::Value;
 
 use crate::SETTLED;
@@ -14,7 +16,7 @@ const VIEWS: [(&str, &str, &str); 9] = [
     ("machine-silent", "#/machines/13-S", ".state.no_data"),
     ("breakdowns", "#/breakdowns", "tbody a"),
     ("breakdown", "#/breakdowns/OFFSET?minutes=1440", ".lane canvas"),
-    ("sources", "#/sources", "tbody tr"),
+    ("sources", "#/sources", "#forwards + * tbody strong"),
     ("what-if", "#/what-if", "textarea"),
     ("nothing", "#/nowhere", ".empty"),
 ];
@@ -24,7 +26,7 @@ const FAULTS: &str = include_str!("faults.js");
 
 #[test]
 fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_nobody_stumbles() {
-    let plant = Plant::start("page-walk");
+    let plant = Plant::start_with("page-walk", &forward_to(free_address()));
     let browser = browser("page-walk-browser");
     for look in LOOKS {
         browser.look(look);
@@ -44,6 +46,27 @@ fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_nobody_stumbles() {
             assert!(faults.is_empty(), "{name}, {}: {faults:#?}", look.name);
         }
     }
+}
+
+/// A forward to this address.
+fn forward_to(address: SocketAddr) -> String {
+    format!("[[forward]]\nname = \"erp\"\n[forward.webhook]\nurl = \"http://{address}/\"\nallow = [\"127.0.0.1\"]\n")
+}
+
+#[test]
+fn a_forward_is_seen_with_what_keeps_it_and_without_alarm_once_it_delivers() {
+    let mut server = HookServer::start();
+    server.kill();
+    let plant = Plant::start_with("page-forwards", &forward_to(server.address));
+    let browser = browser("page-forwards-browser");
+    browser.go(&plant.url("#/sources"));
+    let row = "(document.querySelector('#forwards + * tbody tr')?.textContent ?? '')";
+    browser.wait(&format!("{row}.includes('retrying') && {row}.includes('refused')"));
+    assert_eq!(browser.run("return document.querySelectorAll('#forwards + * tbody strong').length"), 1);
+    server.listen();
+    order_forward(&plant.rig, "erp", "resume", None);
+    browser.wait(&format!("{row}.includes('● running') && document.querySelector('#forwards + * tbody .quiet time')"));
+    assert_eq!(browser.run("return document.querySelectorAll('#forwards + * tbody strong').length"), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Events into the files of a part: one file for each day and type.
-
-use std::sync::Arc;
+//! Events into the files of a part: one file for each day and type, and for each stretch of offsets that is not there yet.
+//!
+//! So each file has all events of the offsets in its name: whichever of them is removed is written again by a rewind.
 
 use afferent_protocol::event::{Kind, Sample, Value};
 use afferent_protocol::ids::Offset;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::super::event::{Content, ForwardEvent};
 use super::columns::{LastText, Rows, Texts};
 use super::names::{Group, PartRange, day_of};
-use super::present::{Present, Ranges};
+use super::present::{Present, Stretch};
 use super::schema::{PROPERTIES, SCHEMA, VERSION};
 use crate::cloud_event::names;
 use crate::limits::{PARQUET_FILE_BYTES, PARQUET_ROW_BYTES, PARQUET_ROW_GROUP_ROWS};
@@ -57,7 +57,8 @@ struct Lasts {
 
 struct OpenFile {
     group: Group,
-    present: Option<Arc<Ranges>>,
+    /// Its offsets, beyond the part's.
+    stretch: Stretch,
     rows: Rows,
     /// Bytes of the rows.
     rows_bytes: usize,
@@ -87,7 +88,7 @@ impl Encoder {
         let offset = event.address.offset;
         self.first = self.first.or(Some(offset));
         let at = self.file_of(event);
-        if self.files[at].present.as_ref().is_some_and(|present| present.has(offset)) {
+        if self.files[at].stretch.is_there {
             return;
         }
         let before = self.bytes;
@@ -112,18 +113,22 @@ impl Encoder {
             Content::Posted { .. } | Content::Record { .. } => Kind::Derived.name(),
             Content::Unreadable { .. } | Content::Hole { .. } => "unreadable",
         });
-        let day = event.best_time().map(day_of);
-        let is_it = |file: &OpenFile| file.group.day == day && file.group.kind == kind;
+        let (day, offset) = (event.best_time().map(day_of), event.address.offset);
+        let is_it = |file: &OpenFile| {
+            file.group.day == day && file.group.kind == kind && file.stretch.offsets.contains(&offset.get())
+        };
         if !self.files.get(self.last).is_some_and(is_it) {
-            self.last = self.files.iter().position(is_it).unwrap_or_else(|| self.begin_file(Group { day, kind }));
+            let known = self.files.iter().rposition(is_it);
+            self.last = known.unwrap_or_else(|| self.begin_file(Group { day, kind }, offset));
         }
         self.last
     }
 
-    fn begin_file(&mut self, group: Group) -> usize {
-        let present = if self.present.is_empty() { None } else { self.present.of(&group.to_string()) };
-        self.bytes += PARQUET_FILE_BYTES;
-        self.files.push(OpenFile { group, present, rows: Rows::default(), rows_bytes: 0, writer: None });
+    /// Begins the file of a group that has this offset.
+    fn begin_file(&mut self, group: Group, offset: Offset) -> usize {
+        let stretch = self.present.around(&group, offset);
+        self.bytes += if stretch.is_there { size_of::<OpenFile>() } else { PARQUET_FILE_BYTES };
+        self.files.push(OpenFile { group, stretch, rows: Rows::default(), rows_bytes: 0, writer: None });
         self.files.len() - 1
     }
 
@@ -236,11 +241,12 @@ impl Encoder {
         let (mut files, error) = (std::mem::take(&mut self.files), self.error.take());
         self.clear();
         error.map_or(Ok(()), Err).map_err(|error| error.to_string())?;
-        files.sort_by(|one, other| one.group.cmp(&other.group));
+        files.sort_by(|one, other| one.order().cmp(&other.order()));
         let mut done = Vec::new();
         for file in files {
             let Some(mut writer) = file.writer else { continue };
-            about(forward, range).for_each(|about| writer.append_key_value_metadata(about));
+            let range = range.within(&file.stretch.offsets);
+            about(forward, &range).for_each(|about| writer.append_key_value_metadata(about));
             let bytes = writer.into_inner().map_err(|error| error.to_string())?;
             done.push(PartFile { path: format!("{}/{}", file.group, range.file(forward)), bytes });
         }
@@ -258,6 +264,10 @@ impl Encoder {
 }
 
 impl OpenFile {
+    fn order(&self) -> (&Group, u64) {
+        (&self.group, self.stretch.offsets.start)
+    }
+
     /// Encodes its rows; returns by how many bytes the file has grown.
     fn write_rows(&mut self, texts: &Texts) -> Result<usize, ParquetError> {
         if self.writer.is_none() {

@@ -46,6 +46,14 @@ pub(super) struct PartRange {
 }
 
 impl PartRange {
+    /// As far as it is within these offsets.
+    pub fn within(&self, offsets: &Range<u64>) -> Self {
+        let (from, end) = (self.from.get().max(offsets.start), self.end.offset.get().min(offsets.end));
+        assert!(from < end, "a file has an event of the part");
+        // The term of a later place stands for everything before it.
+        Self { from: Offset::new(from), end: Place { offset: Offset::new(end), ..self.end } }
+    }
+
     /// The name of the part's file in a group's directory.
     pub fn file(&self, forward: &str) -> String {
         let Place { partition, term, offset, .. } = self.end;

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::Arc;
 
 use afferent_protocol::ids::Offset;
+
+use super::names::Group;
 
 /// Ranges of offsets, by the directory of their files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Present {
-    directories: HashMap<String, Arc<Ranges>>,
+    directories: HashMap<String, Ranges>,
     count: usize,
 }
 
@@ -17,10 +18,28 @@ pub(super) struct Present {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranges(BTreeMap<u64, u64>);
 
+/// The offsets around one that are there as it is, or as it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub offsets: Range<u64>,
+    pub is_there: bool,
+}
+
+impl Stretch {
+    /// Everything, where nothing is there.
+    pub const FREE: Self = Self { offsets: 0..u64::MAX, is_there: false };
+}
+
 impl Ranges {
-    pub fn has(&self, offset: Offset) -> bool {
-        let before = self.0.range(..=offset.get()).next_back();
-        before.is_some_and(|(_, end)| offset.get() < *end)
+    /// The longest stretch around an offset.
+    pub fn around(&self, offset: Offset) -> Stretch {
+        let offset = offset.get();
+        let before = self.0.range(..=offset).next_back().map(|(from, end)| *from..*end);
+        if let Some(there) = before.clone().filter(|range| range.contains(&offset)) {
+            return Stretch { offsets: there, is_there: true };
+        }
+        let next = self.0.range(offset..).next().map_or(u64::MAX, |(from, _)| *from);
+        Stretch { offsets: before.map_or(0, |range| range.end)..next, is_there: false }
     }
 
     /// Joins a range to those that it touches.
@@ -41,10 +60,6 @@ impl Ranges {
 }
 
 impl Present {
-    pub fn is_empty(&self) -> bool {
-        self.directories.is_empty()
-    }
-
     /// Number of ranges.
     pub fn count(&self) -> usize {
         self.count
@@ -52,16 +67,20 @@ impl Present {
 
     pub fn insert(&mut self, directory: &str, range: &Range<Offset>) {
         if !self.directories.contains_key(directory) {
-            self.directories.insert(directory.to_owned(), Arc::default());
+            self.directories.insert(directory.to_owned(), Ranges::default());
         }
-        let ranges = Arc::make_mut(self.directories.get_mut(directory).expect("it was inserted"));
+        let ranges = self.directories.get_mut(directory).expect("it was inserted");
         let before = ranges.0.len();
         ranges.insert(range);
         self.count = self.count - before + ranges.0.len();
     }
 
-    pub fn of(&self, directory: &str) -> Option<Arc<Ranges>> {
-        self.directories.get(directory).cloned()
+    /// The longest stretch around an offset in the directory of a group.
+    pub fn around(&self, group: &Group, offset: Offset) -> Stretch {
+        if self.directories.is_empty() {
+            return Stretch::FREE;
+        }
+        self.directories.get(&group.to_string()).map_or(Stretch::FREE, |ranges| ranges.around(offset))
     }
 }
 
@@ -83,9 +102,14 @@ mod tests {
                 present.insert("d", &(Offset::new(from)..Offset::new(from + len)));
                 model.extend(from..from + len);
             }
-            let of = present.of("d").unwrap_or_default();
+            let of = present.directories.get("d").cloned().unwrap_or_default();
             for offset in 0..90 {
-                prop_assert_eq!(of.has(Offset::new(offset)), model.contains(&offset), "{}", offset);
+                let Stretch { offsets, is_there } = of.around(Offset::new(offset));
+                prop_assert!(offsets.contains(&offset) && is_there == model.contains(&offset), "{}", offset);
+                prop_assert!(offsets.clone().take(90).all(|other| model.contains(&other) == is_there), "{}", offset);
+                let is_other = |beside: u64| model.contains(&beside) != is_there;
+                prop_assert!(offsets.start == 0 || is_other(offsets.start - 1), "it begins as early as it can");
+                prop_assert!(offsets.end == u64::MAX || is_other(offsets.end), "it ends as late as it can");
             }
             let ends: Vec<_> = of.0.iter().collect();
             prop_assert!(ends.windows(2).all(|two| two[0].1 < two[1].0), "they do not touch: {:?}", ends);

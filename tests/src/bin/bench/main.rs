@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 14] = [
+    let parts: [Part; 17] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         ("readers", readers::measure),
         ("certificates", certificates::measure),
         ("followers", followers::measure),
-        ("forwards", forwards::measure),
+        ("webhook", forwards::webhook::measure),
+        ("postgres", forwards::postgres::measure),
+        ("kafka", forwards::kafka::measure),
+        ("parquet", forwards::parquet::measure),
         ("memory", memory::measure),
         ("sources", sources::measure),
         ("page", page::measure),

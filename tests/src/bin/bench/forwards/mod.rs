@@ -1,27 +1,18 @@
 //! Forwards: how fast each destination is, beside the same without a collector; what they cost those who append, and what
 //! one costs that hangs.
 
-mod kafka;
-mod parquet;
-mod postgres;
-mod webhook;
+pub mod kafka;
+pub mod parquet;
+pub mod postgres;
+pub mod webhook;
 
 use std::fmt::Write as _;
 use std::time::Instant;
 
 use afferent_tests::process::{Rig, wait_for};
 
-use crate::table::Table;
-
 /// Lines of one burst of the producer.
 const BURST: u64 = 50_000;
-
-pub fn measure(table: &mut Table) {
-    webhook::measure(table);
-    postgres::measure(table);
-    kafka::measure(table);
-    parquet::measure(table);
-}
 
 /// Sends at least so many lines of samples; gives the rate at which the log takes them.
 fn append(rig: &Rig, events: u64) -> f64 {
