@@ -164,6 +164,8 @@ pub const PARQUET_EVERY_MAX_S: f64 = 86_400.0;
 pub const PARQUET_PART_BYTES: usize = 10 << 20;
 /// Rows of a row group; so many of one file are in memory before they are encoded.
 pub const PARQUET_ROW_GROUP_ROWS: usize = 32_768;
+/// Encoded columns, of which all rows are the same, that a forward keeps.
+pub const PARQUET_UNIFORM_MAX: usize = 256;
 /// Bytes of memory of a row, beside its texts.
 pub const PARQUET_ROW_BYTES: usize = 112;
 /// Bytes of memory of a file beside its rows. A part with events of very many days ends before it has too many files.
@@ -319,6 +321,8 @@ pub const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The nice value of threads that follow the log: a tenth of the weight of threads on the path of events.
 pub const FOLLOWER_NICE: i32 = 10;
+/// The same of forwards, of which there are many: their weight is a seventieth.
+pub const FORWARD_NICE: i32 = 19;
 /// Time that a follower works without giving way to pending commits, once it has waited long enough.
 pub const FOLLOWER_BURST: Duration = Duration::from_millis(2);
 /// Interval at which it checks again whether commits are pending.
@@ -327,8 +331,8 @@ pub const FOLLOWER_SLICE: Duration = Duration::from_micros(500);
 pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
 /// Cores for one of the followers that share their turns.
 pub const SHARED_TURNS_CORES: usize = 2;
-/// How much longer than a turn they rest while commits are pending: a tenth of a core is theirs, whatever the load is.
-pub const SHARED_TURN_REST: u32 = 9;
+/// How much longer than a turn they rest while commits are pending: a twentieth of a core is theirs, whatever the load is.
+pub const SHARED_TURN_REST: u32 = 19;
 /// Longest rest.
 pub const SHARED_TURN_REST_MAX: Duration = Duration::from_secs(1);
 

@@ -17,7 +17,7 @@ use afferent_host::supervise::{RestartWait, caught, caught_task};
 use tokio::sync::watch;
 
 use crate::intake::Health;
-use crate::limits::{FOLLOWER_NICE, REASON_TIME, RESTART_LOOKS_EVERY};
+use crate::limits::{FOLLOWER_NICE, FORWARD_NICE, REASON_TIME, RESTART_LOOKS_EVERY};
 
 pub use parts::{PartReport, Parts};
 
@@ -109,9 +109,13 @@ impl Part {
         }
     }
 
-    /// Whether it only follows the log: where cores are scarce, the path of events has priority.
-    const fn follows(self) -> bool {
-        matches!(self, Self::Indexer | Self::Retention | Self::Models | Self::ModelRebuild | Self::Forward)
+    /// The nice value of a part that only follows the log: where cores are scarce, the path of events has priority.
+    const fn nice(self) -> Option<i32> {
+        match self {
+            Self::Indexer | Self::Retention | Self::Models | Self::ModelRebuild => Some(FOLLOWER_NICE),
+            Self::Forward => Some(FORWARD_NICE),
+            _ => None,
+        }
     }
 
     /// Whether it may end while the collector runs, because its work is done.
@@ -209,8 +213,8 @@ impl Supervisor {
         assert_eq!(part.remedy(), Remedy::Restart, "the collector ends with it");
         let supervisor = self.clone();
         std::thread::Builder::new().name(part.name().to_owned()).spawn(move || {
-            if part.follows()
-                && let Err(error) = rustix::process::setpriority_process(None, FOLLOWER_NICE)
+            if let Some(nice) = part.nice()
+                && let Err(error) = rustix::process::setpriority_process(None, nice)
             {
                 // The thread works all the same, and others wait for it a little longer.
                 tracing::debug!(%error, part = part.name(), "cannot change the thread's priority");

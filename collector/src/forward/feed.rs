@@ -48,14 +48,17 @@ pub(super) struct Feed {
     renderer: RefCell<EventRenderer>,
     entry: Option<(Header, EntryHead)>,
     is_own: bool,
+    /// The id of the last event of an agent.
     id: String,
+    /// Bytes of it that all events of the entry have.
+    id_lane: usize,
     part: Part,
 }
 
 impl Feed {
     pub fn new() -> Self {
         let renderer = RefCell::new(EventRenderer::new());
-        Self { renderer, entry: None, is_own: false, id: String::new(), part: Part::default() }
+        Self { renderer, entry: None, is_own: false, id: String::new(), id_lane: 0, part: Part::default() }
     }
 
     /// The added events.
@@ -125,9 +128,9 @@ impl FeedInto<'_> {
             }
             _ => {
                 let mut id = std::mem::take(&mut self.feed.id);
-                id.clear();
+                id.truncate(self.feed.id_lane);
                 let (stream, epoch, sequence) = (header.stream, header.epoch, record.sequence);
-                write!(id, "{}-{epoch}-{sequence}", stream.name()).expect("a growing text takes any text");
+                id.push_str(itoa::Buffer::new().format(sequence.get()));
                 self.add(
                     &ForwardEvent {
                         address,
@@ -232,9 +235,13 @@ impl Rejected {
 
 impl TakeItems for FeedInto<'_> {
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
-        let Feed { renderer, entry: known, is_own: own, .. } = &mut *self.feed;
+        let Feed { entry: known, is_own: own, .. } = &mut *self.feed;
         (*known, *own) = (Some((*entry.header(), *entry.head)), is_own);
-        let renderer = renderer.get_mut();
+        let Header { stream, epoch, .. } = entry.header();
+        self.feed.id.clear();
+        write!(self.feed.id, "{}-{epoch}-", stream.name()).expect("a growing text takes any text");
+        self.feed.id_lane = self.feed.id.len();
+        let renderer = self.feed.renderer.get_mut();
         renderer.set_own(is_own);
         renderer.entry(entry.partition, entry.head, entry.header());
     }

@@ -152,5 +152,6 @@ fn followers_of_the_log_have_a_lower_priority_than_its_writer() {
     let own = nice_of(Part::Writer);
     let lower = (own + i64::from(FOLLOWER_NICE)).min(19);
     assert_eq!([Part::Models, Part::Indexer].map(nice_of), [lower; 2]);
+    assert_eq!(nice_of(Part::Forward), (own + i64::from(FORWARD_NICE)).min(19));
     assert_eq!(nice_of(Part::Questions), own, "agents wait for its answers");
 }

@@ -7,6 +7,7 @@ use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleTyp
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
+use super::uniform::{Encoded, Uniform, UniformValue, encoded};
 use crate::limits::PARQUET_ROW_GROUP_ROWS;
 
 /// Texts that many rows have, once each.
@@ -193,33 +194,37 @@ impl Rows {
     }
 
     /// Appends the rows to a file, as a row group.
-    pub fn write(&self, texts: &Texts, to: &mut SerializedFileWriter<Vec<u8>>) -> Result<(), ParquetError> {
+    pub fn write(
+        &self,
+        texts: &Texts,
+        uniform: &mut Uniform,
+        to: &mut SerializedFileWriter<Vec<u8>>,
+    ) -> Result<(), ParquetError> {
         assert!((1..=PARQUET_ROW_GROUP_ROWS).contains(&self.len()), "a row group has rows, and not too many");
-        let mut row_group = to.next_row_group()?;
-        let group = &mut row_group;
-        put::<Int64Type>(group, &self.offset, None)?;
-        self.id.put_required(group)?;
-        put_texts(group, texts, &self.source, None)?;
-        put_texts(group, texts, &self.subject.values, Some(&self.subject.levels))?;
-        put_texts(group, texts, &self.event_type, None)?;
+        let mut group = RowGroup { group: to.next_row_group()?, column: 0, rows: self.len(), uniform };
+        group.put::<Int64Type>(&self.offset, None)?;
+        group.put_blobs(&self.id, None)?;
+        group.put_texts(texts, &self.source, None)?;
+        group.put_texts(texts, &self.subject.values, Some(&self.subject.levels))?;
+        group.put_texts(texts, &self.event_type, None)?;
         for times in [&self.time, &self.corrected, &self.recorded, &self.ingest] {
-            put::<Int64Type>(group, &times.values, Some(&times.levels))?;
+            group.put::<Int64Type>(&times.values, Some(&times.levels))?;
         }
         for lane in [&self.stream, &self.epoch] {
-            put_texts(group, texts, &lane.values, Some(&lane.levels))?;
+            group.put_texts(texts, &lane.values, Some(&lane.levels))?;
         }
-        put::<Int64Type>(group, &self.sequence.values, Some(&self.sequence.levels))?;
-        put::<Int32Type>(group, &self.severity, None)?;
-        put::<DoubleType>(group, &self.value.values, Some(&self.value.levels))?;
-        put::<Int64Type>(group, &self.value_int.values, Some(&self.value_int.levels))?;
-        put::<BoolType>(group, &self.value_bool.values, Some(&self.value_bool.levels))?;
-        self.value_text.put(group)?;
+        group.put::<Int64Type>(&self.sequence.values, Some(&self.sequence.levels))?;
+        group.put_severities(&self.severity)?;
+        group.put::<DoubleType>(&self.value.values, Some(&self.value.levels))?;
+        group.put::<Int64Type>(&self.value_int.values, Some(&self.value_int.levels))?;
+        group.put::<BoolType>(&self.value_bool.values, Some(&self.value_bool.levels))?;
+        group.put_blobs(&self.value_text, Some(&self.value_text.levels))?;
         for named in [&self.unit, &self.quality, &self.content_type] {
-            put_texts(group, texts, &named.values, Some(&named.levels))?;
+            group.put_texts(texts, &named.values, Some(&named.levels))?;
         }
-        self.data.put(group)?;
-        self.extensions.put(group)?;
-        row_group.close().map(drop)
+        group.put_blobs(&self.data, Some(&self.data.levels))?;
+        group.put_blobs(&self.extensions, Some(&self.extensions.levels))?;
+        group.group.close().map(drop)
     }
 
     pub fn clear(&mut self) {
@@ -244,74 +249,118 @@ impl Rows {
     }
 }
 
-type Group<'g> = SerializedRowGroupWriter<'g, Vec<u8>>;
-
-/// Appends the next column of a row group.
-fn put<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: Option<&Levels>) -> Result<(), ParquetError> {
-    let mut column = group.next_column()?.expect("the schema has the columns that are written");
-    column.typed::<T>().write_batch(values, levels.map(Levels::levels), None)?;
-    column.close()
+/// A row group that is being written, column by column.
+struct RowGroup<'g> {
+    group: SerializedRowGroupWriter<'g, Vec<u8>>,
+    /// Number of columns that are written.
+    column: usize,
+    rows: usize,
+    uniform: &'g mut Uniform,
 }
 
 /// Values that are made for the encoder at a time.
 const CHUNK: usize = 4096;
 
-/// Appends a column of texts that `text_of` makes of `values`.
-fn put_byte_arrays<V>(
-    group: &mut Group<'_>,
-    values: &[V],
-    levels: Option<&Levels>,
-    mut text_of: impl FnMut(&V) -> ByteArray,
-) -> Result<(), ParquetError> {
-    let mut column = group.next_column()?.expect("the schema has the columns that are written");
-    let writer = column.typed::<ByteArrayType>();
-    let mut left = values.iter();
-    let mut chunk = Vec::with_capacity(CHUNK);
-    match levels.map(Levels::levels) {
-        None => {
-            for values in values.chunks(CHUNK) {
-                chunk.clear();
-                chunk.extend(values.iter().map(&mut text_of));
-                writer.write_batch(&chunk, None, None)?;
-            }
+impl RowGroup<'_> {
+    /// Appends the next column.
+    fn put<T: DataType>(&mut self, values: &[T::T], levels: Option<&Levels>) -> Result<(), ParquetError> {
+        if levels.is_some_and(|levels| levels.present == 0) {
+            return self.put_none::<T>();
         }
-        Some(levels) => {
-            for levels in levels.chunks(CHUNK) {
-                let present = levels.iter().filter(|level| **level == 1).count();
-                chunk.clear();
-                chunk.extend(left.by_ref().take(present).map(&mut text_of));
-                writer.write_batch(&chunk, Some(levels), None)?;
+        let mut column = self.group.next_column()?.expect("the schema has the columns that are written");
+        column.typed::<T>().write_batch(values, levels.map(Levels::levels), None)?;
+        self.column += 1;
+        column.close()
+    }
+
+    /// Appends a column that has no value in any row.
+    fn put_none<T: DataType>(&mut self) -> Result<(), ParquetError> {
+        let levels = &ABSENT[..self.rows];
+        self.put_uniform(UniformValue::None, |column| encoded::<T>(column, &[], Some(levels)))
+    }
+
+    fn put_uniform(
+        &mut self,
+        value: UniformValue,
+        encode: impl FnOnce(usize) -> Result<Encoded, ParquetError>,
+    ) -> Result<(), ParquetError> {
+        let Encoded { bytes, close } = self.uniform.get(self.column, self.rows, value, encode)?;
+        self.column += 1;
+        self.group.append_column(bytes, close.clone())
+    }
+
+    fn put_severities(&mut self, severities: &[i32]) -> Result<(), ParquetError> {
+        match all_the_same(severities) {
+            Some(same) => {
+                self.put_uniform(UniformValue::Number(same), |column| encoded::<Int32Type>(column, severities, None))
             }
+            None => self.put::<Int32Type>(severities, None),
         }
     }
-    column.close()
-}
 
-fn put_texts(
-    group: &mut Group<'_>,
-    texts: &Texts,
-    numbers: &[u32],
-    levels: Option<&Levels>,
-) -> Result<(), ParquetError> {
-    put_byte_arrays(group, numbers, levels, |number| texts.texts[*number as usize].clone())
-}
-
-impl Blobs {
-    fn put(&self, group: &mut Group<'_>) -> Result<(), ParquetError> {
-        self.put_with(group, Some(&self.levels))
+    /// Appends a column of texts by their numbers.
+    fn put_texts(&mut self, texts: &Texts, numbers: &[u32], levels: Option<&Levels>) -> Result<(), ParquetError> {
+        let text_of = |number: &u32| texts.texts[*number as usize].clone();
+        match all_the_same(numbers).filter(|_| numbers.len() == self.rows) {
+            Some(same) => {
+                let text = text_of(&same);
+                self.put_uniform(UniformValue::Text(text.clone()), |column| {
+                    encoded::<ByteArrayType>(column, &vec![text; numbers.len()], levels.map(Levels::levels))
+                })
+            }
+            None => self.put_byte_arrays(numbers, levels, text_of),
+        }
     }
 
-    fn put_required(&self, group: &mut Group<'_>) -> Result<(), ParquetError> {
-        self.put_with(group, None)
-    }
-
-    fn put_with(&self, group: &mut Group<'_>, levels: Option<&Levels>) -> Result<(), ParquetError> {
-        let all = Bytes::copy_from_slice(&self.bytes);
+    /// Appends a column of texts that differ; `levels` are absent where every row has one.
+    fn put_blobs(&mut self, blobs: &Blobs, levels: Option<&Levels>) -> Result<(), ParquetError> {
+        let all = Bytes::copy_from_slice(&blobs.bytes);
         let mut from = 0;
-        put_byte_arrays(group, &self.ends, levels, |end| {
+        self.put_byte_arrays(&blobs.ends, levels, |end| {
             let text = all.slice(from..*end as usize);
             from = *end as usize;
             ByteArray::from(text)
         })
     }
+
+    /// Appends a column of texts that `text_of` makes of `values`.
+    fn put_byte_arrays<V>(
+        &mut self,
+        values: &[V],
+        levels: Option<&Levels>,
+        mut text_of: impl FnMut(&V) -> ByteArray,
+    ) -> Result<(), ParquetError> {
+        if levels.is_some_and(|levels| levels.present == 0) {
+            return self.put_none::<ByteArrayType>();
+        }
+        let mut column = self.group.next_column()?.expect("the schema has the columns that are written");
+        let writer = column.typed::<ByteArrayType>();
+        let mut left = values.iter();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match levels.map(Levels::levels) {
+            None => {
+                for values in values.chunks(CHUNK) {
+                    chunk.clear();
+                    chunk.extend(values.iter().map(&mut text_of));
+                    writer.write_batch(&chunk, None, None)?;
+                }
+            }
+            Some(levels) => {
+                for levels in levels.chunks(CHUNK) {
+                    let present = levels.iter().filter(|level| **level == 1).count();
+                    chunk.clear();
+                    chunk.extend(left.by_ref().take(present).map(&mut text_of));
+                    writer.write_batch(&chunk, Some(levels), None)?;
+                }
+            }
+        }
+        self.column += 1;
+        column.close()
+    }
+}
+
+/// The value that all rows have.
+fn all_the_same<T: Copy + PartialEq>(values: &[T]) -> Option<T> {
+    let first = *values.first()?;
+    values.iter().all(|value| *value == first).then_some(first)
 }

@@ -14,6 +14,7 @@ use super::columns::{LastText, Rows, Texts};
 use super::names::{Group, PartRange, day_of};
 use super::present::{Present, Stretch};
 use super::schema::{PROPERTIES, SCHEMA, VERSION};
+use super::uniform::Uniform;
 use crate::cloud_event::names;
 use crate::limits::{PARQUET_FILE_BYTES, PARQUET_ROW_BYTES, PARQUET_ROW_GROUP_ROWS};
 use crate::terms::PlaceText;
@@ -30,6 +31,7 @@ pub(super) struct PartFile {
 pub(super) struct Encoder {
     /// What is there already is left out.
     present: Present,
+    uniform: Uniform,
     files: Vec<OpenFile>,
     /// The file of the event before.
     last: usize,
@@ -48,6 +50,7 @@ pub(super) struct Encoder {
 #[derive(Default)]
 struct Lasts {
     source: LastText,
+    subject: LastText,
     event_type: LastText,
     stream: LastText,
     epoch: (u64, LastText),
@@ -137,7 +140,7 @@ impl Encoder {
         rows.offset.push(event.address.offset.get().cast_signed());
         rows.id.push(Some(event.id.as_bytes()));
         rows.source.push(texts.same(&mut lasts.source, event.source, bytes));
-        rows.subject.push(event.subject.map(|subject| texts.number(subject, bytes)));
+        rows.subject.push(event.subject.map(|subject| texts.same(&mut lasts.subject, subject, bytes)));
         rows.event_type.push(texts.same(&mut lasts.event_type, event.kind, bytes));
         rows.time.push(event.time.map(|time| time.micros()));
         rows.corrected.push(event.corrected.map(|time| time.micros()));
@@ -219,7 +222,7 @@ impl Encoder {
     /// Encodes the rows of a file.
     fn write_rows(&mut self, at: usize) {
         let file = &mut self.files[at];
-        let written = file.write_rows(&self.texts);
+        let written = file.write_rows(&self.texts, &mut self.uniform);
         self.bytes = self.bytes + written.as_ref().unwrap_or(&0) - file.rows_bytes;
         file.rows_bytes = 0;
         file.rows.clear();
@@ -269,13 +272,13 @@ impl OpenFile {
     }
 
     /// Encodes its rows; returns by how many bytes the file has grown.
-    fn write_rows(&mut self, texts: &Texts) -> Result<usize, ParquetError> {
+    fn write_rows(&mut self, texts: &Texts, uniform: &mut Uniform) -> Result<usize, ParquetError> {
         if self.writer.is_none() {
             self.writer = Some(SerializedFileWriter::new(Vec::new(), SCHEMA.clone(), PROPERTIES.clone())?);
         }
         let writer = self.writer.as_mut().expect("it was made");
         let before = writer.bytes_written();
-        self.rows.write(texts, writer)?;
+        self.rows.write(texts, uniform, writer)?;
         Ok(writer.bytes_written() - before)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! - `config`: `[forward.parquet]`
 //! - `sink`: parts and the state object, which make it exactly once; `state`: that object
-//! - `encoder`: events into the files of a part; `columns`: the rows of one file; `schema`: their columns
+//! - `encoder`: events into the files of a part; `columns`: the rows of one file; `uniform`: columns of which all rows are
+//!   the same; `schema`: the columns
 //! - `names`: names of files; `present`: which events are there already
 //! - `store`: the directory or the bucket
 //! - [`export`]: a log's files into the same layout, without a forward
@@ -29,5 +30,7 @@ mod sink;
 mod state;
 #[cfg(feature = "parquet")]
 mod store;
+#[cfg(feature = "parquet")]
+mod uniform;
 
 pub use config::{ParquetConfig, S3Config};

@@ -43,6 +43,10 @@ pub(super) static SCHEMA: LazyLock<TypePtr> =
 /// Numbers that grow, or stay for a while: differences take less room than a dictionary.
 const DELTA: [&str; 7] = ["offset", "time", "correctedtime", "recordedtime", "ingesttime", "sequence", "value_int"];
 
+/// Texts whose least and greatest one keep no reader from reading a row group.
+const NOT_SOUGHT: [&str; 9] =
+    ["id", "event_type", "stream", "epoch", "unit", "quality", "datacontenttype", "data", "extensions"];
+
 /// How files are written.
 pub(super) static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
     let column = |name: &str| ColumnPath::from(name);
@@ -52,10 +56,10 @@ pub(super) static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_column_dictionary_enabled(column("value"), false)
         .set_column_dictionary_enabled(column("id"), false)
-        .set_column_encoding(column("id"), Encoding::DELTA_BYTE_ARRAY)
-        .set_column_statistics_enabled(column("id"), EnabledStatistics::None)
-        .set_column_statistics_enabled(column("data"), EnabledStatistics::None)
-        .set_column_statistics_enabled(column("extensions"), EnabledStatistics::None);
+        .set_column_encoding(column("id"), Encoding::DELTA_BYTE_ARRAY);
+    for name in NOT_SOUGHT {
+        properties = properties.set_column_statistics_enabled(column(name), EnabledStatistics::None);
+    }
     for name in DELTA {
         properties = properties
             .set_column_dictionary_enabled(column(name), false)
