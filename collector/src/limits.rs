@@ -131,6 +131,21 @@ pub const INFLUX_KEY_BYTES_MAX: usize = 65_535;
 /// Bytes before the names of measurements.
 pub const INFLUX_PREFIX_BYTES_MAX: usize = 64;
 
+/// Largest number of messages of a part that a forward publishes over MQTT.
+pub const MQTT_EVENTS_MAX: usize = 1000;
+/// Messages that a forward has published over MQTT and the broker has not confirmed.
+pub const MQTT_IN_FLIGHT_MAX: u16 = 256;
+/// Bytes of a topic, as MQTT takes them.
+pub const MQTT_TOPIC_BYTES_MAX: usize = 65_535;
+/// Bytes of a published packet beside its topic and payload, and of its memory.
+pub const MQTT_HEAD_BYTES: usize = 128;
+/// Bytes of a packet from the broker of a forward: all are answers.
+pub const MQTT_INCOMING_BYTES_MAX: u32 = 64 << 10;
+/// Bytes of the client id of a forward, as MQTT lets brokers limit them.
+pub const MQTT_CLIENT_ID_BYTES_MAX: usize = 128;
+/// Characters of the broker's answer in an error of a forward.
+pub const MQTT_REASON_CHARS_MAX: usize = 300;
+
 /// Largest number of events of one transaction at Kafka.
 pub const KAFKA_EVENTS_MAX: usize = 10_000;
 /// How long a transaction waits for more events: commits are what is scarce at Kafka.

@@ -3,6 +3,7 @@
 
 mod influx;
 mod kafka;
+mod mqtt;
 mod parquet;
 mod plant;
 mod postgres;

@@ -20,7 +20,7 @@ fn root() -> PathBuf {
 const GUIDES: [&str; 3] = ["README.md", "agent/README.md", "collector/README.md"];
 
 /// All other documents that link to each other.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 11] = [
     "tests/README.md",
     "protocol/ARCHITECTURE.md",
     ".github/CONTRIBUTING.md",
@@ -28,6 +28,7 @@ const OTHERS: [&str; 10] = [
     "collector/src/certificate/README.md",
     "collector/src/forward/influx/README.md",
     "collector/src/forward/kafka/README.md",
+    "collector/src/forward/mqtt/README.md",
     "collector/src/forward/parquet/README.md",
     "collector/src/forward/postgres/README.md",
     "collector/src/forward/webhook/README.md",

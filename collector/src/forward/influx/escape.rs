@@ -1,8 +1,8 @@
 //! Texts in line protocol.
 //!
 //! Its readers agree on commas, blanks and equals signs behind a backslash in tags, and on quotes and backslashes in
-//! quoted texts. On a backslash in a tag they do not agree, and none takes a line end there; some take one nowhere. These
-//! come as characters that look like them, so that no text ends its line or its tag.
+//! quoted texts. On a backslash in a tag they do not agree; none takes a line end there, and some nowhere. These come
+//! as characters that look like them, so that no text ends its line or its tag.
 
 /// What looks like a backslash, U+29F5.
 const BACKSLASH: char = '⧵';

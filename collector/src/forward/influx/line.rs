@@ -1,7 +1,7 @@
 //! An event as a line: `measurement,tags fields nanosecond`.
 //!
-//! A measurement is a type of events. Tags say where an event belongs and have few values each; what differs from event to
-//! event is in fields. Tags are in the order of their names, which saves the destination the sorting.
+//! A measurement is a type of events. Tags say where an event belongs and have few values each; what differs from event
+//! to event is in fields. Tags are in the order of their names, which saves the destination the sorting.
 
 use afferent_protocol::event::{Alarm, AlarmTransition, Body, MachineState, Quality, Sample, State, Value};
 

@@ -1,5 +1,5 @@
-//! The InfluxDB sink: events as lines of line protocol over HTTP, for InfluxDB, VictoriaMetrics and what else takes them.
-//! At least once; a repeated event overwrites itself, as its series and its time to the nanosecond are always the same.
+//! The InfluxDB sink: events as lines of line protocol over HTTP, for InfluxDB, VictoriaMetrics and others. At
+//! least once; a repeated event overwrites itself, as its series and its time to the nanosecond are always the same.
 //!
 //! - `config`: `[forward.influx]`
 //! - `line`: from an event to a line; `escape`: texts in lines; `time`: nanoseconds

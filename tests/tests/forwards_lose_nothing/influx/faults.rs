@@ -155,7 +155,10 @@ fn what_is_older_than_the_retention_is_no_dead_letter_and_holds_nobody_up() {
     let _collector = rig.start_collector();
     let _agent = rig.start_agent();
     let mut producer = rig.producer();
-    let lines = "{\"subject\":\"88-C/t\",\"time\":\"2021-09-13T23:54:31Z\",\"value\":1.5}\n{\"subject\":\"88-C/t\",\"value\":2.5}\n";
+    let lines = concat!(
+        "{\"subject\":\"88-C/t\",\"time\":\"2021-09-13T23:54:31Z\",\"value\":1.5}\n",
+        "{\"subject\":\"88-C/t\",\"value\":2.5}\n",
+    );
     producer.send(lines.as_bytes()).expect("the agent reads");
     producer.wait_accepted(2).expect("the agent answers");
     wait_for("both are in the log", || {

@@ -1,5 +1,5 @@
-//! InfluxDB: every event is there once, to the nanosecond and to the bit, whoever is killed. InfluxDB and VictoriaMetrics
-//! are the independent readers: InfluxDB has nanoseconds and every type of value, VictoriaMetrics has API 2.
+//! InfluxDB: every event is there once, to the nanosecond and to the bit, whoever is killed. InfluxDB and
+//! VictoriaMetrics are the independent readers: InfluxDB has nanoseconds and every type of value, VictoriaMetrics has API 2.
 
 mod expected;
 mod faults;
