@@ -163,11 +163,13 @@ fn a_killed_broker_is_waited_for_and_what_it_had_confirmed_and_lost_comes_again_
     let ledger = load.stop();
     wait_for("everything accepted is in the log", || (ledger.missing(&rig.events()) == 0).then_some(()));
     wait_delivered(&rig, NAME);
-    order(&rig, NAME, "rewind", Some(json!({ "to": "first" })));
-    wait_for("it has begun", || report(&rig, NAME).filter(|report| report["state"] == "running"));
-    wait_delivered(&rig, NAME);
     let of_machine = |event: &Value| event["subject"] == "88-C/load";
     let logged: Vec<_> = rig.events().into_iter().filter(of_machine).collect();
+    let delivered = || report(&rig, NAME).and_then(|report| report["delivered"].as_u64()).unwrap_or(0);
+    let before = delivered();
+    order(&rig, NAME, "rewind", Some(json!({ "to": "first" })));
+    wait_for("all of it is published again", || (delivered() >= before + logged.len() as u64).then_some(()));
+    wait_delivered(&rig, NAME);
     let last: HashMap<_, _> = logged.iter().map(|event| (topic_of(event), event.clone())).collect();
     assert_eq!(last.len(), 2, "samples and breakdowns");
     assert_eq!(read_retained(mosquitto.address), last, "the last event of each topic, as the API returns it");
@@ -205,8 +207,9 @@ fn a_broker_that_is_down_a_wrong_login_and_a_missing_right_are_errors_with_a_rem
     assert_eq!(refused["dead_letters"], 0);
     collector.kill();
     rig.collector_extra = configured(mosquitto.address, filter, &login).replace("works/", "afferent/v1/");
-    let (status, said) = run_to_end(&mut rig.collector_command());
-    assert!(!status.success() && said.contains("is in the tree of agents and collectors"), "{said}");
+    let _collector = rig.start_collector();
+    let stuck = wait_error(&rig, NAME, "is in the tree of agents and collectors; choose another first level");
+    assert_eq!(stuck["state"], "stuck");
 }
 
 #[test]
