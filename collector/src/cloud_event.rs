@@ -31,7 +31,7 @@ mod followed;
 mod life_cycle;
 pub mod names;
 pub mod posted;
-mod text;
+pub(crate) mod text;
 
 use std::ops::Range;
 

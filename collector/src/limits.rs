@@ -101,24 +101,50 @@ pub const DEAD_LETTER_REASON_CHARS_MAX: usize = 1000;
 
 /// Bytes of a part of a forward: its destination gets so much at a time.
 pub const FORWARD_PART_BYTES: usize = 4 << 20;
+/// How long a connection to a destination over HTTP may take.
+pub const HTTP_CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long an unused connection over HTTP stays open.
+pub const HTTP_IDLE_TIME: Duration = Duration::from_secs(30);
+/// Unused connections over HTTP that a forward keeps open.
+pub const HTTP_IDLE_MAX: usize = 64;
+/// Bytes of an answer over HTTP that are read.
+pub const HTTP_ANSWER_BYTES_MAX: usize = 16 << 10;
+/// Characters of an answer over HTTP in an error.
+pub const HTTP_ANSWER_CHARS_MAX: usize = 300;
 /// Largest number of events of one request of a webhook.
 pub const WEBHOOK_EVENTS_MAX: usize = 10_000;
 /// Events of a part that a webhook sends one by one.
 pub const WEBHOOK_SINGLE_EVENTS_MAX: usize = 500;
 /// Largest number of requests of a webhook at the same time.
 pub const WEBHOOK_CONCURRENCY_MAX: usize = 64;
-/// How long a connection of a webhook may take.
-pub const WEBHOOK_CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long an unused connection of a webhook stays open.
-pub const WEBHOOK_IDLE_TIME: Duration = Duration::from_secs(30);
-/// Bytes of an answer that a webhook reads.
-pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 16 << 10;
-/// Characters of an answer in an error.
-pub const WEBHOOK_ANSWER_CHARS_MAX: usize = 300;
 /// Bytes of a body that a template makes.
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 1 << 20;
 /// Breakdowns that are open at the same time, of which a webhook delivers the first event only.
 pub const WEBHOOK_EPISODES_MAX: usize = 65_536;
+
+/// Largest number of events of one request to InfluxDB.
+pub const INFLUX_EVENTS_MAX: usize = 50_000;
+/// How long a request to InfluxDB waits for more events.
+pub const INFLUX_PART_WAIT: Duration = Duration::from_millis(50);
+/// Bytes of measurement and tags of a line, as InfluxDB takes them.
+pub const INFLUX_KEY_BYTES_MAX: usize = 65_535;
+/// Bytes before the names of measurements.
+pub const INFLUX_PREFIX_BYTES_MAX: usize = 64;
+
+/// Largest number of messages of a part that a forward publishes over MQTT.
+pub const MQTT_EVENTS_MAX: usize = 1000;
+/// Messages that a forward has published over MQTT and the broker has not confirmed.
+pub const MQTT_IN_FLIGHT_MAX: u16 = 256;
+/// Bytes of a topic, as MQTT takes them.
+pub const MQTT_TOPIC_BYTES_MAX: usize = 65_535;
+/// Bytes of a published packet beside its topic and payload, and of its memory.
+pub const MQTT_HEAD_BYTES: usize = 128;
+/// Bytes of a packet from the broker of a forward: all are answers.
+pub const MQTT_INCOMING_BYTES_MAX: u32 = 64 << 10;
+/// Bytes of the client id of a forward, as MQTT lets brokers limit them.
+pub const MQTT_CLIENT_ID_BYTES_MAX: usize = 128;
+/// Characters of the broker's answer in an error of a forward.
+pub const MQTT_REASON_CHARS_MAX: usize = 300;
 
 /// Largest number of events of one transaction at Kafka.
 pub const KAFKA_EVENTS_MAX: usize = 10_000;

@@ -61,7 +61,7 @@ impl Decimal {
 }
 
 /// Appends a number.
-pub(super) fn put_decimal(out: &mut Vec<u8>, value: u64) {
+pub(crate) fn put_decimal(out: &mut Vec<u8>, value: u64) {
     if value < 10 {
         out.push(b'0' + value as u8);
     } else {

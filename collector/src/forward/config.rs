@@ -5,7 +5,7 @@
 //! name = "work-orders"
 //! from = "end"                        # where a new forward begins: first (the default), end, an offset or a time
 //! filter = { type = "breakdown", subject = "88-C/**" }   # as in GET /v1/events; by default all events
-//! [forward.webhook]                   # one destination: kafka, parquet, postgres, webhook
+//! [forward.webhook]                   # one destination: influx, kafka, mqtt, parquet, postgres, webhook
 //! url = "https://cmms.example/hooks/afferent"
 //! ```
 
@@ -13,7 +13,9 @@ use afferent_host::clock;
 use afferent_protocol::ids::SourceId;
 use serde::Deserialize;
 
+use super::influx::InfluxConfig;
 use super::kafka::KafkaConfig;
+use super::mqtt::MqttConfig;
 use super::parquet::ParquetConfig;
 use super::postgres::PostgresConfig;
 use super::sink::Destination;
@@ -42,6 +44,10 @@ pub struct ForwardConfig {
     pub webhook: Option<WebhookConfig>,
     /// Records of a Kafka topic.
     pub kafka: Option<KafkaConfig>,
+    /// Messages at another broker.
+    pub mqtt: Option<MqttConfig>,
+    /// Points in InfluxDB, or what else takes line protocol.
+    pub influx: Option<InfluxConfig>,
 }
 
 /// A forward cannot be used as it is configured.
@@ -64,16 +70,18 @@ impl ForwardConfig {
     /// # Errors
     /// When there is none, or several, or its settings cannot be used.
     pub fn destination(&self) -> Result<Destination, ForwardConfigError> {
+        let of_influx = self.influx.as_ref().map(InfluxConfig::destination);
         let of_kafka = self.kafka.as_ref().map(KafkaConfig::destination);
+        let of_mqtt = self.mqtt.as_ref().map(|mqtt| mqtt.destination(self.name));
         let of_parquet = self.parquet.as_ref().map(|parquet| parquet.destination(self.name));
         let of_postgres = self.postgres.as_ref().map(|postgres| postgres.destination(self.name));
         let of_webhook = self.webhook.as_ref().map(WebhookConfig::destination);
-        let mut all = [of_kafka, of_parquet, of_postgres, of_webhook].into_iter().flatten();
+        let mut all = [of_influx, of_kafka, of_mqtt, of_parquet, of_postgres, of_webhook].into_iter().flatten();
         let destination = match (all.next(), all.next()) {
             (Some(one), None) => one,
             (None, _) => {
-                let kinds = "[forward.kafka], [forward.parquet], [forward.postgres] or [forward.webhook]";
-                Err(format!("has no destination; add {kinds}"))
+                let kinds = "influx, kafka, mqtt, parquet, postgres, webhook";
+                Err(format!("has no destination; add [forward.KIND] with one of these kinds: {kinds}"))
             }
             (Some(_), Some(_)) => {
                 Err("has several destinations; keep one, and add a forward for each of the others".to_owned())

@@ -4,7 +4,7 @@
 //! - [`config`]: `[[forward]]` in the configuration
 //! - `feed`: walks the log, and makes typed events ([`event`]) of it for the sink
 //! - [`sink`]: the seam: open, add, deliver
-//! - the sinks: [`kafka`], [`parquet`], [`postgres`], [`webhook`]
+//! - the sinks: [`influx`], [`kafka`], [`mqtt`], [`parquet`], [`postgres`], [`webhook`]; [`http`]: what two of them share
 //! - `named`: a forward, and orders to it; `runner`: the thread of each forward; `retry`: its waits after a failure
 //! - [`checkpoint`]: how far it has come, durable
 //! - `dead`: events that the destination will never take, as events of the log; `replay`: finds them again
@@ -19,7 +19,10 @@ pub mod config;
 mod dead;
 pub mod event;
 mod feed;
+pub mod http;
+pub mod influx;
 pub mod kafka;
+pub mod mqtt;
 mod named;
 pub mod parquet;
 pub mod postgres;

@@ -33,6 +33,8 @@ pub enum Hook {
 /// A request that was taken.
 #[derive(Clone, Debug)]
 pub struct Hooked {
+    /// The path, and the query behind it.
+    pub path: String,
     /// Header lines, names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
@@ -173,7 +175,9 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Hooked)> 
     let mut headers = Vec::new();
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
-    let method = line.split(' ').next().unwrap_or_default().to_owned();
+    let mut words = line.split(' ');
+    let method = words.next().unwrap_or_default().to_owned();
+    let path = words.next().unwrap_or_default().to_owned();
     loop {
         line.clear();
         reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0)?;
@@ -184,7 +188,7 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<(String, Hooked)> 
     let length = length.map_or(Ok(0), |(_, length)| length.parse()).ok()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some((method, Hooked { headers, body }))
+    Some((method, Hooked { path, headers, body }))
 }
 
 /// Answers; an error ends the connection.

@@ -20,13 +20,15 @@ fn root() -> PathBuf {
 const GUIDES: [&str; 3] = ["README.md", "agent/README.md", "collector/README.md"];
 
 /// All other documents that link to each other.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 11] = [
     "tests/README.md",
     "protocol/ARCHITECTURE.md",
     ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
     "collector/src/certificate/README.md",
+    "collector/src/forward/influx/README.md",
     "collector/src/forward/kafka/README.md",
+    "collector/src/forward/mqtt/README.md",
     "collector/src/forward/parquet/README.md",
     "collector/src/forward/postgres/README.md",
     "collector/src/forward/webhook/README.md",

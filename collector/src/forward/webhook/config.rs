@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
 use afferent_host::secret::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 
-use super::address::{self, CheckedResolver, Network};
+use super::super::http;
+use super::super::http::address::Network;
+use super::super::http::client::ClientSettings;
 use super::signature::Signer;
 use super::template::BodyTemplate;
-use crate::limits::{WEBHOOK_CONCURRENCY_MAX, WEBHOOK_CONNECT_MAX, WEBHOOK_EVENTS_MAX, WEBHOOK_IDLE_TIME};
-use crate::tls_client;
+use crate::limits::{WEBHOOK_CONCURRENCY_MAX, WEBHOOK_EVENTS_MAX};
 
 /// HTTP requests with the events.
 #[derive(Clone, Debug, Deserialize)]
@@ -84,16 +82,10 @@ pub(super) struct Settings {
     pub events_max: usize,
 }
 
-const TIMEOUT_S: f64 = 10.0;
-
 impl WebhookConfig {
     /// The settings of a sink, secrets and files read.
     pub(super) fn settings(&self) -> Result<Settings, String> {
-        let url = self.url()?;
-        let timeout_s = self.timeout_s.unwrap_or(TIMEOUT_S);
-        if !(0.1..=600.0).contains(&timeout_s) {
-            return Err(format!("timeout_s is {timeout_s}; it must be from 0.1 to 600"));
-        }
+        let url = http::client::url(&self.url, &self.allow)?;
         let concurrency = within("concurrency", self.concurrency.unwrap_or(1), WEBHOOK_CONCURRENCY_MAX)?;
         let events_max = within("events_max", self.events_max.unwrap_or(WEBHOOK_EVENTS_MAX), WEBHOOK_EVENTS_MAX)?;
         let content_type = self.content_type.as_deref().unwrap_or("application/json");
@@ -108,21 +100,15 @@ impl WebhookConfig {
             let text = secret.read().map_err(|error| format!("secret: {error}"))?;
             Signer::new(text.reveal())
         });
-        let tls = tls_client::config(self.ca.as_deref(), self.own_certificate()?)?;
-        let client = Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
-            .dns_resolver(Arc::new(CheckedResolver { allowed: self.allow.clone().into() }))
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(WEBHOOK_CONNECT_MAX)
-            .timeout(Duration::from_secs_f64(timeout_s))
-            .pool_idle_timeout(WEBHOOK_IDLE_TIME)
-            .pool_max_idle_per_host(WEBHOOK_CONCURRENCY_MAX)
-            .user_agent(concat!("afferent-collector/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("the HTTP client cannot be set up: {error}"))?;
+        let client = ClientSettings {
+            ca: self.ca.as_deref(),
+            cert: self.cert.as_deref(),
+            key: self.key.as_deref(),
+            allow: &self.allow,
+            timeout_s: self.timeout_s,
+        };
         Ok(Settings {
-            client,
+            client: client.client()?,
             url,
             mode: self.mode,
             template,
@@ -133,29 +119,6 @@ impl WebhookConfig {
             concurrency,
             events_max,
         })
-    }
-
-    fn url(&self) -> Result<Url, String> {
-        let wrong = |why: String| format!("url {why}; write it as https://host/path");
-        let url = Url::parse(&self.url).map_err(|error| wrong(format!("cannot be read ({error})")))?;
-        if !["http", "https"].contains(&url.scheme()) {
-            return Err(wrong(format!("begins with {}://", url.scheme())));
-        }
-        let host = url.host_str().ok_or_else(|| wrong("has no host".to_owned()))?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        // A name is checked when it is resolved; an address in the URL is not resolved.
-        if let Ok(address) = host.parse() {
-            address::check(address, &self.allow).map_err(|forbidden| format!("url: {forbidden}"))?;
-        }
-        Ok(url)
-    }
-
-    fn own_certificate(&self) -> Result<Option<(&std::path::Path, &std::path::Path)>, String> {
-        match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => Ok(Some((cert, key))),
-            (None, None) => Ok(None),
-            _ => Err("cert and key go together; set both or neither".to_owned()),
-        }
     }
 
     fn all_headers(&self) -> Result<HeaderMap, String> {

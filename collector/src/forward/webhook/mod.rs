@@ -4,9 +4,8 @@
 //! - `sink`: requests, in order for each machine
 //! - `template`, `episodes`: bodies for other systems, one request a breakdown
 //! - `signature`: Standard Webhooks
-//! - `address`: where a request may go; `answer`: what its status means
+//! - `answer`: what the status of an answer means
 
-mod address;
 mod answer;
 mod config;
 mod destination;
@@ -15,5 +14,4 @@ mod signature;
 mod sink;
 mod template;
 
-pub use address::Network;
 pub use config::{Mode, WebhookConfig};

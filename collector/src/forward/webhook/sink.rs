@@ -15,8 +15,10 @@ use serde_json::{Map, Value};
 
 use super::super::checkpoint::Checkpoint;
 use super::super::event::ForwardEvent;
+use super::super::http::answer::{Outcome, at};
+use super::super::http::client::no_answer;
 use super::super::sink::{DeliverError, PartLimits, Rejection, Sink, SinkContext, Unavailable};
-use super::answer::{Outcome, outcome};
+use super::answer::outcome;
 use super::config::{Mode, Settings};
 use super::episodes::Episodes;
 use crate::limits::{FORWARD_PART_BYTES, WEBHOOK_SINGLE_EVENTS_MAX};
@@ -88,10 +90,7 @@ impl WebhookSink {
         }
         match request.body(body).send().await {
             Ok(answer) => outcome(answer).await,
-            Err(error) => {
-                let reason = format!("no answer: {}", causes(&error.without_url()));
-                Outcome::Later { reason, remedy: "check that it runs, its address and certificate", after: None }
-            }
+            Err(error) => Outcome::Later(no_answer(error)),
         }
     }
 
@@ -112,7 +111,7 @@ impl WebhookSink {
         let key = format!("{first_key}..{}", checkpoint.next());
         match self.send(&key, headers, body).await {
             Outcome::Taken => Ok(()),
-            Outcome::Later { reason, remedy, after } => Err(self.later(reason, remedy, after, 0)),
+            Outcome::Later(error) => Err(at(&self.target, error).into()),
             Outcome::Never(reason) => Err(DeliverError::Refused { index: None, taken: 0, reason }),
         }
     }
@@ -144,14 +143,9 @@ impl WebhookSink {
         let taken = *first;
         match outcome {
             Outcome::Taken => unreachable!("it failed"),
-            Outcome::Later { reason, remedy, after } => Err(self.later(reason.clone(), remedy, *after, taken)),
+            Outcome::Later(error) => Err(Unavailable { taken, ..at(&self.target, error.clone()) }.into()),
             Outcome::Never(reason) => Err(DeliverError::Refused { index: Some(*first), taken, reason: reason.clone() }),
         }
-    }
-
-    fn later(&self, reason: String, remedy: &str, after: Option<Duration>, taken: usize) -> DeliverError {
-        let reason = format!("{}: {reason}", self.target);
-        DeliverError::Unavailable(Unavailable { after, taken, ..Unavailable::new(reason, remedy) })
     }
 }
 
@@ -184,20 +178,6 @@ fn put_binary(event: &ForwardEvent<'_>, out: &mut Vec<u8>, headers: &mut HeaderM
     Ok(())
 }
 
-/// An error with its causes.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let said = next.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = next.source();
-    }
-    text
-}
-
 impl Sink for WebhookSink {
     fn limits(&self) -> PartLimits {
         let events_max = if self.is_batched() { self.settings.events_max } else { WEBHOOK_SINGLE_EVENTS_MAX };
@@ -210,10 +190,7 @@ impl Sink for WebhookSink {
         let request = client.request(Method::OPTIONS, url.clone()).headers(headers.clone());
         match context.wait(Duration::MAX, "asking", request.send())? {
             Ok(answer) => Ok(format!("answers OPTIONS with {}", answer.status())),
-            Err(error) => {
-                let reason = format!("{}: no answer: {}", self.target, causes(&error.without_url()));
-                Err(Unavailable::new(reason, "check that it runs, its address and certificate"))
-            }
+            Err(error) => Err(at(&self.target, no_answer(error))),
         }
     }
 

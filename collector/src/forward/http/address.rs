@@ -1,4 +1,4 @@
-//! The addresses that a webhook may connect to.
+//! The addresses that a forward may connect to over HTTP.
 //!
 //! A name is resolved here, and the connection uses exactly the addresses that were checked: an answer that changes
 //! between check and use changes nothing. Loopback, link-local and multicast addresses, and those at which clouds hand
@@ -62,7 +62,7 @@ impl Network {
 
 /// The address must not be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Forbidden {
+pub(in crate::forward) struct Forbidden {
     address: IpAddr,
     why: &'static str,
 }
@@ -77,7 +77,7 @@ impl fmt::Display for Forbidden {
 impl std::error::Error for Forbidden {}
 
 /// Checks an address.
-pub(super) fn check(address: IpAddr, allowed: &[Network]) -> Result<(), Forbidden> {
+pub(in crate::forward) fn check(address: IpAddr, allowed: &[Network]) -> Result<(), Forbidden> {
     let address = address.to_canonical();
     if allowed.iter().any(|network| network.has(address)) {
         return Ok(());
@@ -103,8 +103,8 @@ pub(super) fn check(address: IpAddr, allowed: &[Network]) -> Result<(), Forbidde
 }
 
 /// Resolves names by the system, and passes on only addresses that may be connected to.
-pub(super) struct CheckedResolver {
-    pub allowed: Arc<[Network]>,
+pub(in crate::forward) struct CheckedResolver {
+    pub(super) allowed: Arc<[Network]>,
 }
 
 impl Resolve for CheckedResolver {
