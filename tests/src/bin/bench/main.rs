@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 17] = [
+    let parts: [Part; 18] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         ("postgres", forwards::postgres::measure),
         ("kafka", forwards::kafka::measure),
         ("parquet", forwards::parquet::measure),
+        ("influx", forwards::influx::measure),
         ("memory", memory::measure),
         ("sources", sources::measure),
         ("page", page::measure),

@@ -5,7 +5,6 @@ mod expected;
 mod faults;
 mod form;
 mod kills;
-mod speed;
 
 use afferent_tests::process::{INFLUX_DATABASE, Influx, Rig, VictoriaMetrics};
 

@@ -1,6 +1,7 @@
 //! Forwards: how fast each destination is, beside the same without a collector; what they cost those who append, and what
 //! one costs that hangs.
 
+pub mod influx;
 pub mod kafka;
 pub mod parquet;
 pub mod postgres;
