@@ -44,8 +44,8 @@ fn samples_a_second() {
     let victoria = VictoriaMetrics::new(&folder);
     let _server = victoria.start();
     let to_victoria = rate("influx-speed-victoria", &victoria.address.to_string());
-    let points: usize = victoria.series("sample_value").iter().map(|metric| metric.points.len()).sum();
-    assert!(points >= SAMPLES, "{points}");
+    let points = || victoria.series("sample_value").iter().map(|metric| metric.points.len()).sum::<usize>();
+    wait_for("VictoriaMetrics shows all", || (points() >= SAMPLES).then_some(()));
     let server = HookServer::start();
     server.decide(|_| Hook::Forget);
     let to_reader = rate("influx-speed-reader", &server.address.to_string());
