@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use afferent_tests::process::{Folder, INFLUX_LOGIN, Influx, Rig, VictoriaMetrics, run_to_end, wait_for};
+use afferent_tests::process::{Folder, INFLUX_LOGIN, Influx, Metric, Rig, VictoriaMetrics, run_to_end, wait_for};
 
 use super::super::plant::{configuration, wait_delivered};
 use super::expected::{check_points, of_event};
@@ -139,8 +139,11 @@ fn the_readmes_configurations_work_as_they_are() {
     let is_of_machine =
         |event: &serde_json::Value| event["subject"].as_str().is_some_and(|subject| subject.starts_with("88-C"));
     check_points(&influx, &logged.iter().filter(|event| is_of_machine(event)).cloned().collect::<Vec<_>>());
-    let series = victoria.series(".+");
-    let has = |name: &str| series.iter().any(|metric| metric.labels["__name__"] == name);
-    assert!(has("sample_value") && has("breakdown_severitynumber") && has("state_statenumber"), "{series:?}");
-    assert!(has("afferent_sample_value") && !has("afferent_breakdown_id"), "{series:?}");
+    let has = |series: &[Metric], name: &str| series.iter().any(|metric| metric.labels["__name__"] == name);
+    let expected = ["sample_value", "breakdown_severitynumber", "state_statenumber", "afferent_sample_value"];
+    // VictoriaMetrics shows what it has taken after a while.
+    let series = wait_for("VictoriaMetrics shows all", || {
+        Some(victoria.series(".+")).filter(|series| expected.iter().all(|name| has(series, name)))
+    });
+    assert!(has(&series, "breakdown_id") && !has(&series, "afferent_breakdown_id"), "{series:?}");
 }
