@@ -2,21 +2,20 @@
 //!
 //! So each file has all events of the offsets in its name: whichever of them is removed is written again by a rewind.
 
-use afferent_protocol::event::{Kind, Sample, Value};
+use afferent_protocol::event::Kind;
 use afferent_protocol::ids::Offset;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
-use serde_json::value::RawValue;
 
 use super::super::event::{Content, ForwardEvent};
-use super::columns::{LastText, Rows, Texts};
+use super::columns::{Rows, Texts};
 use super::names::{Group, PartRange, day_of};
 use super::present::{Present, Stretch};
+use super::row::RowMaker;
 use super::schema::{PROPERTIES, SCHEMA, VERSION};
 use super::uniform::Uniform;
-use crate::cloud_event::names;
-use crate::limits::{PARQUET_FILE_BYTES, PARQUET_ROW_BYTES, PARQUET_ROW_GROUP_ROWS};
+use crate::limits::{PARQUET_FILE_BYTES, PARQUET_ROW_GROUP_ROWS};
 use crate::terms::PlaceText;
 
 /// A file of a part.
@@ -35,27 +34,10 @@ pub(super) struct Encoder {
     files: Vec<OpenFile>,
     /// The file of the event before.
     last: usize,
-    texts: Texts,
-    lasts: Lasts,
-    /// The number of the last unit of a subject, by the number of the subject.
-    units: Vec<u32>,
-    /// Bytes of memory.
-    bytes: usize,
+    maker: RowMaker,
     /// The offset of the first event.
     first: Option<Offset>,
-    data: Vec<u8>,
     error: Option<ParquetError>,
-}
-
-#[derive(Default)]
-struct Lasts {
-    source: LastText,
-    subject: LastText,
-    event_type: LastText,
-    stream: LastText,
-    epoch: (u64, LastText),
-    quality: LastText,
-    content_type: LastText,
 }
 
 struct OpenFile {
@@ -77,7 +59,7 @@ impl Encoder {
 
     /// Bytes of memory of what was added.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.maker.bytes
     }
 
     /// The offset of the first event that was added, also if it was left out.
@@ -94,17 +76,10 @@ impl Encoder {
         if self.files[at].stretch.is_there {
             return;
         }
-        let before = self.bytes;
-        let mut rows = std::mem::take(&mut self.files[at].rows);
-        self.put_head(&mut rows, event);
-        match event.sample() {
-            Some(sample) => self.put_sample(&mut rows, sample),
-            None => self.put_data(&mut rows, event),
-        }
-        self.bytes += PARQUET_ROW_BYTES + event.id.len();
         let file = &mut self.files[at];
-        file.rows = rows;
-        file.rows_bytes += self.bytes - before;
+        let before = self.maker.bytes;
+        self.maker.put(&mut file.rows, event);
+        file.rows_bytes += self.maker.bytes - before;
         if file.rows.len() >= PARQUET_ROW_GROUP_ROWS {
             self.write_rows(at);
         }
@@ -130,100 +105,16 @@ impl Encoder {
     /// Begins the file of a group that has this offset.
     fn begin_file(&mut self, group: Group, offset: Offset) -> usize {
         let stretch = self.present.around(&group, offset);
-        self.bytes += if stretch.is_there { size_of::<OpenFile>() } else { PARQUET_FILE_BYTES };
+        self.maker.bytes += if stretch.is_there { size_of::<OpenFile>() } else { PARQUET_FILE_BYTES };
         self.files.push(OpenFile { group, stretch, rows: Rows::default(), rows_bytes: 0, writer: None });
         self.files.len() - 1
-    }
-
-    fn put_head(&mut self, rows: &mut Rows, event: &ForwardEvent<'_>) {
-        let Self { texts, lasts, bytes, .. } = self;
-        rows.offset.push(event.address.offset.get().cast_signed());
-        rows.id.push(Some(event.id.as_bytes()));
-        rows.source.push(texts.same(&mut lasts.source, event.source, bytes));
-        rows.subject.push(event.subject.map(|subject| texts.same(&mut lasts.subject, subject, bytes)));
-        rows.event_type.push(texts.same(&mut lasts.event_type, event.kind, bytes));
-        rows.time.push(event.time.map(|time| time.micros()));
-        rows.corrected.push(event.corrected.map(|time| time.micros()));
-        rows.recorded.push(event.recorded.map(|time| time.micros()));
-        rows.ingest.push(event.ingest.map(|time| time.micros()));
-        rows.severity.push(event.severity.into());
-        let Some((stream, epoch, sequence)) = event.lane else {
-            rows.stream.push(None);
-            rows.epoch.push(None);
-            rows.sequence.push(None);
-            return;
-        };
-        rows.stream.push(Some(texts.same(&mut lasts.stream, stream.name(), bytes)));
-        let (last_epoch, last) = &mut lasts.epoch;
-        let number = last.number().filter(|_| *last_epoch == epoch.get());
-        let number = number.unwrap_or_else(|| texts.same(last, &epoch.to_string(), bytes));
-        *last_epoch = epoch.get();
-        rows.epoch.push(Some(number));
-        rows.sequence.push(Some(sequence.get().cast_signed()));
-    }
-
-    fn put_sample(&mut self, rows: &mut Rows, sample: &Sample<'_>) {
-        let (number, whole) = match sample.value {
-            Value::Float(value) => (Some(value), None),
-            // The nearest double, so that one column has all numbers.
-            Value::Integer(value) => (Some(value as f64), Some(value)),
-            Value::Bool(_) | Value::Text(_) => (None, None),
-        };
-        rows.value.push(number);
-        rows.value_int.push(whole);
-        rows.value_bool.push(if let Value::Bool(value) = sample.value { Some(value) } else { None });
-        let text = if let Value::Text(text) = sample.value { Some(text) } else { None };
-        rows.value_text.push(text.map(str::as_bytes));
-        self.bytes += text.map_or(0, str::len);
-        let unit = (!sample.unit.is_empty()).then(|| self.unit(rows, sample.unit));
-        rows.unit.push(unit);
-        let quality = names::quality(sample.quality);
-        rows.quality.push(Some(self.texts.same(&mut self.lasts.quality, quality, &mut self.bytes)));
-        rows.content_type.push(None);
-        rows.data.push(None);
-        rows.extensions.push(None);
-    }
-
-    /// The number of a unit. A subject mostly has the same one.
-    fn unit(&mut self, rows: &Rows, unit: &str) -> u32 {
-        let Some(subject) = rows.subject.last() else { return self.texts.number(unit, &mut self.bytes) };
-        let subject = *subject as usize;
-        if let Some(number) = self.units.get(subject).filter(|number| self.texts.is(**number, unit)) {
-            return *number;
-        }
-        let number = self.texts.number(unit, &mut self.bytes);
-        if self.units.len() <= subject {
-            self.bytes += 4 * (subject + 1 - self.units.len());
-            self.units.resize(subject + 1, u32::MAX);
-        }
-        self.units[subject] = number;
-        number
-    }
-
-    fn put_data(&mut self, rows: &mut Rows, event: &ForwardEvent<'_>) {
-        rows.value.push(None);
-        rows.value_int.push(None);
-        rows.value_bool.push(None);
-        rows.value_text.push(None);
-        rows.unit.push(None);
-        rows.quality.push(None);
-        self.data.clear();
-        let content_type = event.put_data(&mut self.data);
-        let has_data = !self.data.is_empty();
-        let content_type =
-            has_data.then(|| self.texts.same(&mut self.lasts.content_type, &content_type, &mut self.bytes));
-        rows.content_type.push(content_type);
-        rows.data.push(has_data.then_some(&*self.data));
-        let extensions = extensions(event);
-        rows.extensions.push(extensions.as_deref().map(str::as_bytes));
-        self.bytes += self.data.len() + extensions.map_or(0, |text| text.len());
     }
 
     /// Encodes the rows of a file.
     fn write_rows(&mut self, at: usize) {
         let file = &mut self.files[at];
-        let written = file.write_rows(&self.texts, &mut self.uniform);
-        self.bytes = self.bytes + written.as_ref().unwrap_or(&0) - file.rows_bytes;
+        let written = file.write_rows(&self.maker.texts, &mut self.uniform);
+        self.maker.bytes = self.maker.bytes + written.as_ref().unwrap_or(&0) - file.rows_bytes;
         file.rows_bytes = 0;
         file.rows.clear();
         if let Err(error) = written {
@@ -259,10 +150,8 @@ impl Encoder {
     /// Drops what was added.
     pub fn clear(&mut self) {
         self.files = Vec::new();
-        self.texts.clear();
-        self.units.clear();
-        self.lasts = Lasts::default();
-        (self.last, self.bytes, self.first, self.error) = (0, 0, None, None);
+        self.maker.clear();
+        (self.last, self.first, self.error) = (0, None, None);
     }
 }
 
@@ -298,40 +187,4 @@ fn about(forward: &str, range: &PartRange) -> impl Iterator<Item = KeyValue> {
     ]
     .into_iter()
     .map(|(key, value)| KeyValue::new(key.to_owned(), value))
-}
-
-/// Attributes that have columns, or are about the form of the JSON.
-const KNOWN: [&str; 18] = [
-    "specversion",
-    "id",
-    "source",
-    "subject",
-    "time",
-    "correctedtime",
-    "type",
-    "datacontenttype",
-    "sequence",
-    "epoch",
-    "stream",
-    "recordedtime",
-    "ingesttime",
-    "partition",
-    "offset",
-    "severitynumber",
-    "data",
-    "data_base64",
-];
-
-/// The other attributes of a posted event, as a JSON object.
-fn extensions(event: &ForwardEvent<'_>) -> Option<String> {
-    if !matches!(event.content, Content::Posted { .. }) {
-        return None;
-    }
-    let mut json = Vec::new();
-    event.put_json(&mut json);
-    let mut all: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&json).ok()?;
-    KNOWN.iter().for_each(|known| {
-        all.remove(*known);
-    });
-    (!all.is_empty()).then(|| serde_json::to_string(&all).expect("an object has texts as keys"))
 }

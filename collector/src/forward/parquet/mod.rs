@@ -2,8 +2,8 @@
 //!
 //! - `config`: `[forward.parquet]`
 //! - `sink`: parts and the state object, which make it exactly once; `state`: that object
-//! - `encoder`: events into the files of a part; `columns`: the rows of one file; `uniform`: columns of which all rows are
-//!   the same; `schema`: the columns
+//! - `encoder`: events into the files of a part; `row`: an event as a row; `columns`: the rows of one file; `uniform`:
+//!   columns of which all rows are the same; `schema`: the columns
 //! - `names`: names of files; `present`: which events are there already
 //! - `store`: the directory or the bucket
 //! - [`export`]: a log's files into the same layout, without a forward
@@ -22,6 +22,8 @@ pub mod export;
 mod names;
 #[cfg(feature = "parquet")]
 mod present;
+#[cfg(feature = "parquet")]
+mod row;
 #[cfg(feature = "parquet")]
 mod schema;
 #[cfg(feature = "parquet")]
