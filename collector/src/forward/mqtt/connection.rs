@@ -9,7 +9,7 @@ use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, Publis
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
 use rumqttc::{Outgoing, TlsError};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::sink::{DeliverError, Unavailable};
@@ -32,7 +32,8 @@ pub(super) struct Message {
 pub(super) struct Connection {
     client: AsyncClient,
     heard: mpsc::UnboundedReceiver<Heard>,
-    task: JoinHandle<()>,
+    /// Keeps the connection alive; ends with it.
+    _task: JoinSet<()>,
     /// Largest packet that the broker takes.
     packet_max: usize,
 }
@@ -45,12 +46,6 @@ enum Heard {
     Answered(u16, PubAckReason),
     /// The connection has ended.
     Ended(Unavailable),
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Connection {
@@ -80,12 +75,14 @@ impl Connection {
         }
         let packet_max = limits.and_then(|limits| limits.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize);
         let (to, heard) = mpsc::unbounded_channel();
-        Ok(Self { client, heard, task: tokio::spawn(poll(events, to)), packet_max })
+        let mut task = JoinSet::new();
+        task.spawn(poll(events, to));
+        Ok(Self { client, heard, _task: task, packet_max })
     }
 
     /// Whether the connection has ended while nothing was under way.
     pub fn has_ended(&mut self) -> bool {
-        self.task.is_finished() || !matches!(self.heard.try_recv(), Err(mpsc::error::TryRecvError::Empty))
+        !matches!(self.heard.try_recv(), Err(mpsc::error::TryRecvError::Empty))
     }
 
     /// Publishes messages in their order, and waits until the broker has confirmed all of them, each within `time`.
