@@ -58,6 +58,17 @@ impl Texts {
         number
     }
 
+    /// The same, of a text out of a few that the program has.
+    #[inline]
+    pub fn named(&mut self, last: &mut Option<(&'static str, u32)>, text: &'static str, bytes: &mut usize) -> u32 {
+        if let Some((_, number)) = last.filter(|(last, _)| std::ptr::eq(*last, text)) {
+            return number;
+        }
+        let number = self.number(text, bytes);
+        *last = Some((text, number));
+        number
+    }
+
     pub fn is(&self, number: u32, text: &str) -> bool {
         self.texts.get(number as usize).is_some_and(|known| known.data() == text.as_bytes())
     }

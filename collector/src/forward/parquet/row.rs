@@ -25,9 +25,9 @@ struct Lasts {
     source: LastText,
     subject: LastText,
     event_type: LastText,
-    stream: LastText,
+    stream: Option<(&'static str, u32)>,
     epoch: (u64, LastText),
-    quality: LastText,
+    quality: Option<(&'static str, u32)>,
     content_type: LastText,
 }
 
@@ -61,7 +61,7 @@ impl RowMaker {
             rows.sequence.push(None);
             return;
         };
-        rows.stream.push(Some(texts.same(&mut lasts.stream, stream.name(), bytes)));
+        rows.stream.push(Some(texts.named(&mut lasts.stream, stream.name(), bytes)));
         let (last_epoch, last) = &mut lasts.epoch;
         let number = last.number().filter(|_| *last_epoch == epoch.get());
         let number = number.unwrap_or_else(|| texts.same(last, &epoch.to_string(), bytes));
@@ -86,7 +86,7 @@ impl RowMaker {
         let unit = (!sample.unit.is_empty()).then(|| self.unit(rows, sample.unit));
         rows.unit.push(unit);
         let quality = names::quality(sample.quality);
-        rows.quality.push(Some(self.texts.same(&mut self.lasts.quality, quality, &mut self.bytes)));
+        rows.quality.push(Some(self.texts.named(&mut self.lasts.quality, quality, &mut self.bytes)));
         rows.content_type.push(None);
         rows.data.push(None);
         rows.extensions.push(None);

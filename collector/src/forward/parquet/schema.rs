@@ -43,9 +43,20 @@ pub(super) static SCHEMA: LazyLock<TypePtr> =
 /// Numbers that grow, or stay for a while: differences take less room than a dictionary.
 const DELTA: [&str; 7] = ["offset", "time", "correctedtime", "recordedtime", "ingesttime", "sequence", "value_int"];
 
-/// Texts whose least and greatest one keep no reader from reading a row group.
-const NOT_SOUGHT: [&str; 9] =
-    ["id", "event_type", "stream", "epoch", "unit", "quality", "datacontenttype", "data", "extensions"];
+/// Texts whose least and greatest one keep no reader from reading a row group: nearly every one has all of them.
+const NOT_SOUGHT: [&str; 11] = [
+    "id",
+    "source",
+    "subject",
+    "event_type",
+    "stream",
+    "epoch",
+    "unit",
+    "quality",
+    "datacontenttype",
+    "data",
+    "extensions",
+];
 
 /// How files are written.
 pub(super) static PROPERTIES: LazyLock<WriterPropertiesPtr> = LazyLock::new(|| {
