@@ -70,6 +70,10 @@ pub(super) struct Kept {
     pub there: Option<u32>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Whether the operator has moved the forward since it last agreed with its destination: then the destination's
+    /// checkpoint does not count, of whatever generation it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved: bool,
     /// Dead letters before this offset of the log are to be sent again.
     #[serde(default)]
     pub replay_until: Offset,

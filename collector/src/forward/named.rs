@@ -179,7 +179,7 @@ impl Forward {
     fn new_at(&self, start: Start, log: &dyn ReadLog) -> Result<Kept, StartError> {
         let checkpoint = Checkpoint::new(PlaceText(log.terms().place(start.resolve(log)?)));
         let target = self.target.clone();
-        Ok(Kept { checkpoint, target, there: None, paused: false, replay_until: Offset::ZERO })
+        Ok(Kept { checkpoint, target, there: None, paused: false, moved: false, replay_until: Offset::ZERO })
     }
 
     /// The checkpoint from which to deliver: the destination's, where it keeps one that is not older than the
@@ -189,23 +189,40 @@ impl Forward {
         kept: &Kept,
         of_sink: Option<Checkpoint>,
         log: &dyn ReadLog,
-    ) -> Result<Checkpoint, Stuck> {
+    ) -> Result<Checkpoint, BeginError> {
         let here = kept.checkpoint;
         let is_known_there = kept.target == self.target && kept.there == Some(here.generation);
         let checkpoint = match of_sink {
-            Some(there) if there.generation >= here.generation => there,
+            Some(there) if there.generation >= here.generation && !kept.moved => there,
             Some(there) => {
                 let seen_until = here.seen_until.max(there.seen_until).max(there.next());
-                Checkpoint { seen_until, replayed_until: here.replayed_until.max(there.replayed_until), ..here }
+                // A copy of the data directory that was put back knows fewer generations than the destination.
+                let generation = here.generation.max(there.generation.saturating_add(1));
+                let replayed_until = here.replayed_until.max(there.replayed_until);
+                Checkpoint { generation, seen_until, replayed_until, ..here }
             }
-            None if is_known_there => {
-                return Err(Stuck::Forgotten { name: self.name, target: self.target.clone(), next: here.next() });
+            None if is_known_there && !kept.moved => {
+                return Err(Stuck::Forgotten { name: self.name, target: self.target.clone(), next: here.next() }.into());
             }
             None => here,
         };
         let terms = log.terms().check(&checkpoint.place.0, log.kept().end);
         terms.map_err(|error| Stuck::Lost { name: self.name, error })?;
+        if kept.moved {
+            self.agreed(here.generation, checkpoint)?;
+        }
         Ok(checkpoint)
+    }
+
+    /// Keeps what the forward has agreed on with its destination after the order of this generation.
+    fn agreed(&self, ordered: u32, checkpoint: Checkpoint) -> Result<(), ForwardFileError> {
+        let mut written = self.lock_writing();
+        let kept = self.lock().kept.clone().expect("a forward begins before it agrees");
+        if kept.checkpoint.generation != ordered {
+            // The operator has moved it again meanwhile.
+            return Ok(());
+        }
+        self.keep(Kept { checkpoint, moved: false, ..kept }, &mut written)
     }
 
     /// Keeps a checkpoint behind events that the destination has; `events` of them are new.
@@ -251,7 +268,9 @@ impl Forward {
                 let place = PlaceText(log.terms().place(to.resolve(log)?));
                 let before = kept.checkpoint;
                 let seen_until = before.seen_until.max(before.next()).max(passed);
-                kept.checkpoint = Checkpoint { place, generation: before.generation + 1, seen_until, ..before };
+                let generation = before.generation.saturating_add(1);
+                kept.checkpoint = Checkpoint { place, generation, seen_until, ..before };
+                kept.moved = true;
             }
         }
         self.keep(kept, &mut written)?;

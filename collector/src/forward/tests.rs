@@ -6,7 +6,7 @@ use afferent_protocol::ids::{Offset, SourceId};
 use tokio::sync::watch;
 
 use super::checkpoint::{Checkpoint, ForwardFiles};
-use super::named::{Forward, Order, State, Stuck};
+use super::named::{BeginError, Forward, Order, State, Stuck};
 use super::status::Progress;
 use crate::log::ReadLog;
 use crate::log::address::Partition;
@@ -63,7 +63,11 @@ impl World {
     /// The next offset of a forward that opens its destination.
     fn agreed(&self, forward: &Forward, of_sink: Option<Checkpoint>) -> Result<u64, Stuck> {
         let Ok(kept) = forward.begin(&self.log) else { panic!("it begins") };
-        forward.agree(&kept, of_sink, &self.log).map(|checkpoint| checkpoint.next().get())
+        match forward.agree(&kept, of_sink, &self.log) {
+            Ok(checkpoint) => Ok(checkpoint.next().get()),
+            Err(BeginError::Stuck(stuck)) => Err(stuck),
+            Err(BeginError::File(error)) => panic!("the file is written: {error}"),
+        }
     }
 }
 
@@ -93,7 +97,7 @@ fn the_destinations_checkpoint_has_the_last_word_until_the_operator_moves_the_fo
     assert_eq!(world.agreed(&forward, Some(world.at(20))).unwrap(), 20, "the destination was restored");
     forward.order(Order::Rewind(Start::Offset(Offset::new(10))), &world.log).unwrap();
     let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
-    let agreed = forward.agree(&kept, Some(world.at(70)), &world.log).unwrap();
+    let Ok(agreed) = forward.agree(&kept, Some(world.at(70)), &world.log) else { panic!("it agrees") };
     assert_eq!((agreed.next().get(), agreed.generation, agreed.seen_until.get()), (10, 1, 70));
     assert!(agreed.may_be_there(Offset::new(69)) && !agreed.may_be_there(Offset::new(70)));
     let there = Checkpoint { generation: 1, ..world.at(15) };
@@ -135,6 +139,26 @@ fn a_delivery_that_ends_after_an_order_does_not_undo_it() {
     let again = world.forward("a", false);
     assert!(again.is_paused());
     assert_eq!(world.agreed(&again, None).unwrap(), 5);
+}
+
+#[test]
+fn an_order_counts_although_the_destination_knows_of_more_orders_than_a_disk_that_was_put_back() {
+    let world = World::new();
+    let forward = world.forward("a", true);
+    let there = Checkpoint { generation: 3, ..world.at(80) };
+    assert_eq!(world.agreed(&forward, Some(there)).unwrap(), 80, "the control: without an order its word counts");
+    forward.order(Order::Pause, &world.log).unwrap();
+    forward.order(Order::Rewind(Start::Offset(Offset::new(20))), &world.log).unwrap();
+    // Also when it is carried out after a restart.
+    let again = world.forward("a", true);
+    let Ok(kept) = again.begin(&world.log) else { panic!("it begins") };
+    let Ok(agreed) = again.agree(&kept, Some(there), &world.log) else { panic!("it agrees") };
+    assert_eq!((agreed.next().get(), agreed.generation, agreed.seen_until.get()), (20, 4, 80));
+    // Killed before the destination knew, and after.
+    let killed = world.forward("a", true);
+    assert_eq!(world.agreed(&killed, Some(there)).unwrap(), 20);
+    let there = Checkpoint { place: world.at(30).place, ..agreed };
+    assert_eq!(world.agreed(&killed, Some(there)).unwrap(), 30, "an order is carried out once");
 }
 
 #[test]

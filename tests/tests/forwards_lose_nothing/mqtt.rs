@@ -3,11 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use afferent_tests::process::{Folder, Load, Mosquitto, Process, Proxy, Rig, run_to_end, wait_for};
 use serde_json::{Value, json};
 
+use super::certificates::check_certificates;
 use super::plant::{Arrived, Promise, check, configuration, order, report, wait_delivered, wait_error};
 
 const NAME: &str = "uns";
@@ -269,4 +271,17 @@ fn the_readmes_configuration_works_as_it_is() {
     let (_, printed) = run_to_end(command.args(["-u", "afferent", "-P", "hush", "--retained-only", "-W", "3"]));
     let kept = published(&printed).into_iter().find(|message| message.topic == "works/press-88/88-C/breakdown");
     assert_eq!(kept.map(|message| message.event), Some(event), "{printed}");
+}
+
+#[test]
+fn a_certificate_that_has_expired_or_is_of_another_authority_is_named_as_that() {
+    let folder = Folder::new("mqtt-tls");
+    let mosquitto = Mosquitto::new(&folder, "");
+    let _broker = mosquitto.start();
+    let configured = |address: SocketAddr, ca: &Path| {
+        configured(address, "", &format!("retain = true\nca = {ca:?}")).replace("mqtt://", "mqtts://")
+    };
+    let (rig, _running) = check_certificates("mqtt-tls-rig", NAME, mosquitto.address, configured);
+    let code = rig.wait_logged("E1")["data"]["code"].clone();
+    assert!(read_retained(mosquitto.address).values().any(|event| event["data"]["code"] == code));
 }

@@ -91,7 +91,8 @@ fn put_sample(fields: &mut Fields<'_>, sample: &Sample<'_>) {
             fields.whole("wholevalue", whole);
         }
         Value::Bool(value) => fields.switch("boolean", value),
-        Value::Text(text) => fields.text("text", text),
+        // The value of a sample may be empty.
+        Value::Text(text) => fields.quoted("text", text),
     }
 }
 
@@ -174,7 +175,13 @@ impl Fields<'_> {
 
     /// An empty text is no field.
     fn text(&mut self, name: &str, text: &str) {
-        if self.texts && !text.is_empty() {
+        if !text.is_empty() {
+            self.quoted(name, text);
+        }
+    }
+
+    fn quoted(&mut self, name: &str, text: &str) {
+        if self.texts {
             self.name(name);
             put_text(self.out, text);
         }

@@ -91,13 +91,13 @@ impl Encoder {
             Content::Posted { .. } | Content::Record { .. } => Kind::Derived.name(),
             Content::Unreadable { .. } | Content::Hole { .. } => "unreadable",
         });
-        let (day, offset) = (event.best_time().map(day_of), event.address.offset);
+        let (time, offset) = (event.best_time(), event.address.offset);
         let is_it = |file: &OpenFile| {
-            file.group.day == day && file.group.kind == kind && file.stretch.offsets.contains(&offset.get())
+            file.group.has(time) && file.group.is_of(kind) && file.stretch.offsets.contains(&offset.get())
         };
         if !self.files.get(self.last).is_some_and(is_it) {
             let known = self.files.iter().rposition(is_it);
-            self.last = known.unwrap_or_else(|| self.begin_file(Group { day, kind }, offset));
+            self.last = known.unwrap_or_else(|| self.begin_file(Group { day: time.map(day_of), kind }, offset));
         }
         self.last
     }

@@ -24,6 +24,23 @@ pub(super) struct Group {
     pub kind: &'static str,
 }
 
+impl Group {
+    /// Whether events of this time are in it.
+    #[inline]
+    pub fn has(&self, time: Option<Timestamp>) -> bool {
+        match (self.day, time) {
+            (Some(day), Some(time)) => (day * DAY_US..(day + 1) * DAY_US).contains(&time.micros()),
+            (day, time) => day.is_none() && time.is_none(),
+        }
+    }
+
+    /// Whether events of this kind are in it.
+    #[inline]
+    pub fn is_of(&self, kind: &'static str) -> bool {
+        std::ptr::eq(self.kind, kind) || self.kind == kind
+    }
+}
+
 /// The day of a time.
 pub(super) fn day_of(time: Timestamp) -> i64 {
     time.micros().div_euclid(DAY_US)
@@ -106,6 +123,12 @@ mod tests {
             [(&*path, "line", 0), (&path, "line1", 1), ("x/line1-p0-1-2.parquet", "line1", 0)]
         {
             assert_eq!(read(path, forward, partition), None, "{path} {forward}");
+        }
+        let group = |day| Group { day, kind: "sample" };
+        for micros in [0, 1, DAY_US - 1, DAY_US, 253_402_300_799_999_999] {
+            let time = Timestamp::clamped(micros);
+            assert!(group(Some(day_of(time))).has(Some(time)) && !group(Some(day_of(time) + 1)).has(Some(time)));
+            assert!(!group(None).has(Some(time)) && !group(Some(0)).has(None) && group(None).has(None));
         }
         assert_eq!(Group { day: None, kind: "unreadable" }.to_string(), format!("day={NO_DAY}/type=unreadable"));
     }

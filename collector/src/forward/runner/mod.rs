@@ -156,7 +156,7 @@ impl Runner {
         let log = &*self.around.log;
         let kept = self.forward.begin(log)?;
         let of_sink = self.sink.open(&self.around.context)?;
-        let checkpoint = self.forward.agree(&kept, of_sink, log).map_err(End::Stuck)?;
+        let checkpoint = self.forward.agree(&kept, of_sink, log)?;
         let end = log.kept().end;
         let holds = |place: &Place| log.terms().check(place, end).is_ok();
         let part_end = self.sink.begin(&self.around.context, &checkpoint, &holds)?;

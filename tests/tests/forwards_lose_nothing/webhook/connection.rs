@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use afferent_tests::process::{Authority, Certificate, HookServer, Process, Rig, free_address, get, wait_for};
+use afferent_tests::process::{HookServer, Process, Rig, free_address, get, wait_for};
 
-use super::super::plant::{Promise, check, order, report, wait_delivered, wait_error};
+use super::super::certificates::check_certificates;
+use super::super::plant::{Promise, check, order, wait_delivered, wait_error};
 use super::arrived;
 
 /// Starts the collector on a machine that knows these names. It needs root.
@@ -60,53 +61,15 @@ fn a_name_that_leads_elsewhere_after_it_was_checked_is_not_followed_there() {
     wait_for("it arrives there", || (!inside.taken().is_empty()).then_some(()));
 }
 
-/// Serves TLS in front of a server, one connection after another.
-fn start_tls(rig: &Rig, address: SocketAddr, certificate: &Certificate, server: &HookServer) -> Process {
-    let mut socat = Command::new("socat");
-    socat.arg(format!(
-        "OPENSSL-LISTEN:{},bind=127.0.0.1,reuseaddr,verify=0,cert={},key={}",
-        address.port(),
-        certificate.cert.display(),
-        certificate.key.display()
-    ));
-    Process::start("socat", socat.arg(format!("TCP:{}", server.address)), &rig.folder.join("socat.log"))
-}
-
 #[test]
 fn a_certificate_that_has_expired_or_is_of_another_authority_is_named_as_that() {
-    let mut rig = Rig::new("hook-tls");
     let server = HookServer::start();
-    let (own, other) = (Authority::new(&rig.folder, "own-ca"), Authority::new(&rig.folder, "other-ca"));
-    let (address, ca) = (free_address(), own.ca.clone());
-    rig.collector_extra = format!(
-        "[[forward]]\nname = \"hook\"\n[forward.webhook]\nurl = \"https://{address}/\"\nallow = [\"127.0.0.1\"]\nca = {ca:?}\n"
-    );
-    let (_collector, _agent) = (rig.start_collector(), rig.start_agent());
-    rig.break_down("E1");
-    for (certificate, says) in [
-        (own.issue_for("expired", 1975..2020), Some("certificate expired")),
-        (other.issue("other"), Some("invalid peer certificate")),
-        (own.issue("own"), None),
-    ] {
-        let mut tls = start_tls(&rig, address, &certificate, &server);
-        wait_for(&format!("{says:?}: {:?}", report(&rig, "hook")), || {
-            if tls.ended().is_some() {
-                tls = start_tls(&rig, address, &certificate, &server);
-            }
-            let report = report(&rig, "hook")?;
-            let error = report["last_error"].as_str().unwrap_or_default();
-            let is_said = match says {
-                Some(says) => error.contains(says) && error.contains(&address.to_string()),
-                None => report["lag"] == "0",
-            };
-            if !is_said && report["state"] == "retrying" {
-                order(&rig, "hook", "resume", None);
-            }
-            is_said.then_some(())
-        });
-        assert_eq!(server.taken().is_empty(), says.is_some());
-    }
-    rig.wait_logged("E1");
-    wait_delivered(&rig, "hook");
+    let configured = |address: SocketAddr, ca: &Path| {
+        format!(
+            "[[forward]]\nname = \"hook\"\n[forward.webhook]\nurl = \"https://{address}/\"\n\
+             allow = [\"127.0.0.1\"]\nca = {ca:?}\n"
+        )
+    };
+    let (rig, _running) = check_certificates("hook-tls", "hook", server.address, configured);
     check(&rig.events(), &arrived(&server), Promise::AtLeastOnce);
 }

@@ -91,6 +91,7 @@ fn each_type_of_value_has_its_own_field() {
         (Value::Integer(i64::MIN), "value=-9.223372036854776e+18,wholevalue=-9223372036854775808i"),
         (Value::Integer(0), "value=0.0,wholevalue=0i"),
         (Value::Bool(true), "boolean=true"),
+        (Value::Text(""), r#"text="""#),
         (Value::Text("a \"b\"\n"), r#"text="a \"b\"␊""#),
     ] {
         assert_eq!(sample(value, "", Quality::Good), format!("{series} {fields} {at}"));
