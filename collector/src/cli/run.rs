@@ -67,17 +67,17 @@ pub fn check(args: &Check) -> anyhow::Result<()> {
         let _ = writeln!(std::io::stderr(), "afferent-collector: warning: {warning}");
     }
     let wrong = run::check(&config, if args.reload { Scope::Reload } else { Scope::Start });
+    let mut wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     if args.connect && wrong.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let say = |text: &str| {
             // Who does not read it wants the verdict alone.
             let _ = writeln!(std::io::stdout(), "{text}");
         };
-        runtime.block_on(run::connect(&config, say)).map_err(anyhow::Error::msg)?;
+        wrong = runtime.block_on(run::connect(&config, say));
     }
     if wrong.is_empty() {
         return writeln!(std::io::stdout(), "the configuration is valid").context("writing to standard output failed");
     }
-    let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     anyhow::bail!("{}", wrong.join("\nafferent-collector: "))
 }

@@ -143,6 +143,11 @@ impl Forward {
         self.lock().kept.as_ref().is_some_and(|kept| kept.paused)
     }
 
+    /// Whether the operator has moved it since it last agreed with its destination.
+    pub(super) fn is_moved(&self) -> bool {
+        self.lock().kept.as_ref().is_some_and(|kept| kept.moved)
+    }
+
     pub(super) fn failed(&self, why: &str, phase: Phase, again: Option<Duration>) {
         tracing::warn!(forward = %self.name, sink = self.sink, target = self.target, why, "a forward cannot deliver");
         self.show(|progress| {
@@ -193,7 +198,17 @@ impl Forward {
         let here = kept.checkpoint;
         let is_known_there = kept.target == self.target && kept.there == Some(here.generation);
         let checkpoint = match of_sink {
-            Some(there) if there.generation >= here.generation && !kept.moved => there,
+            Some(there) if there.generation >= here.generation && !kept.moved => {
+                // The place kept here is never ahead of it, unless it was put back, perhaps not all of it.
+                let was_put_back = is_known_there && there.next() < here.next();
+                let seen_until = there.seen_until.max(if was_put_back { here.next() } else { Offset::ZERO });
+                Checkpoint { seen_until, ..there }
+            }
+            // It knew of the last order, and does so no more: it was put back to an older copy, whose place counts.
+            Some(there) if is_known_there && !kept.moved => {
+                let seen_until = here.seen_until.max(there.next());
+                Checkpoint { place: there.place, seen_until, ..here }
+            }
             Some(there) => {
                 let seen_until = here.seen_until.max(there.seen_until).max(there.next());
                 // A copy of the data directory that was put back knows fewer generations than the destination.

@@ -162,6 +162,23 @@ fn an_order_counts_although_the_destination_knows_of_more_orders_than_a_disk_tha
 }
 
 #[test]
+fn a_destination_that_was_put_back_to_a_copy_from_before_an_order_is_continued_where_the_copy_ends() {
+    let world = World::new();
+    let forward = world.forward("a", true);
+    assert_eq!(world.agreed(&forward, Some(world.at(40))).unwrap(), 40);
+    let copy = world.at(60);
+    forward.moved(&copy, 20).unwrap();
+    forward.order(Order::Rewind(Start::Offset(Offset::new(90))), &world.log).unwrap();
+    assert_eq!(world.agreed(&forward, Some(copy)).unwrap(), 90, "the control: it has not learnt of the order yet");
+    let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
+    forward.moved(&Checkpoint { place: world.at(95).place, ..kept.checkpoint }, 5).unwrap();
+    let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
+    let Ok(agreed) = forward.agree(&kept, Some(copy), &world.log) else { panic!("it agrees") };
+    assert_eq!((agreed.next().get(), agreed.generation), (60, 1));
+    assert!(agreed.may_be_there(Offset::new(94)), "it may have been a part of it that was put back");
+}
+
+#[test]
 fn a_forward_that_was_rewound_says_at_once_how_far_behind_it_is() {
     let world = World::new();
     let forward = world.forward("a", false);

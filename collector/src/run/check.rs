@@ -11,6 +11,7 @@ use super::{RunError, broker_settings};
 use crate::config::Config;
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::BindError;
+use crate::forward::config::ForwardConfig;
 use crate::forward::sink::SinkContext;
 
 /// The scope of a check.
@@ -46,29 +47,34 @@ pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     wrong
 }
 
-/// Tries the connections to the broker, if there is one, and to the destinations of all forwards; `say` gets the answer of each hop.
-///
-/// # Errors
-/// The error of the hop that failed.
-pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), String> {
-    match broker_settings(config).map_err(|error| error.to_string())? {
-        Some(settings) => crate::broker::probe(&settings, &mut say).await?,
-        None => say("agents connect to this collector: there is no broker to test"),
+/// Tries the connections to the broker, if there is one, and to the destinations of all forwards; `say` gets the answer of
+/// each hop. Returns what failed.
+pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Vec<String> {
+    let mut failed = Vec::new();
+    match broker_settings(config) {
+        Ok(Some(settings)) => failed.extend(crate::broker::probe(&settings, &mut say).await.err()),
+        Ok(None) => say("agents connect to this collector: there is no broker to test"),
+        Err(error) => failed.push(error.to_string()),
     }
     for forward in &config.forward {
-        let (name, runtime, (_switch, stopping)) = (forward.name, Handle::current(), stop::channel());
-        let mut destination = forward.destination().map_err(|error| error.to_string())?;
-        let probed = tokio::task::spawn_blocking(move || {
-            destination
-                .sink
-                .probe(&SinkContext::for_probe(name, runtime, stopping))
-                .map(|found| (destination.target, found))
-        });
-        let failed = |error: &dyn std::fmt::Display| format!("forward {}: {error}", forward.name);
-        let (target, found) = probed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        say(&format!("forward {}: {target} {found}", forward.name));
+        match probe(forward).await {
+            Ok(found) => say(&format!("forward {}: {found}", forward.name)),
+            Err(error) => failed.push(format!("forward {}: {error}", forward.name)),
+        }
     }
-    Ok(())
+    failed
+}
+
+/// Tries the connection to the destination of a forward; returns what was found.
+async fn probe(forward: &ForwardConfig) -> Result<String, String> {
+    let mut destination = forward.destination().map_err(|error| error.to_string())?;
+    let (name, runtime) = (forward.name, Handle::current());
+    let probed = tokio::task::spawn_blocking(move || {
+        let (_switch, stopping) = stop::channel();
+        let found = destination.sink.probe(&SinkContext::for_probe(name, runtime, stopping));
+        found.map(|found| format!("{} {found}", destination.target))
+    });
+    probed.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 fn check_access(config: &Config) -> Result<(), RunError> {

@@ -216,10 +216,17 @@ fn a_broker_that_is_down_a_wrong_login_and_a_missing_right_are_errors_with_a_rem
 
 #[test]
 fn hostile_subjects_are_no_wildcards_and_large_events_are_dead_letters() {
-    let folder = Folder::new("mqtt-form");
-    let mosquitto = Mosquitto::new(&folder, "max_packet_size 2000");
+    check_form("mqtt-form-packet", "max_packet_size 2000", "larger than the 2000 bytes");
+    // This one the broker tells nobody before.
+    check_form("mqtt-form-message", "message_size_limit 2000", "more than the broker takes of a message");
+}
+
+fn check_form(name: &str, limit: &str, says: &str) {
+    let folder = Folder::new(name);
+    let mosquitto = Mosquitto::new(&folder, limit);
     let _broker = mosquitto.start();
-    let rig = rig("mqtt-form-rig", mosquitto.address, "filter = { type = \"breakdown,sample\" }", "retain = true");
+    let rig =
+        rig(&format!("{name}-rig"), mosquitto.address, "filter = { type = \"breakdown,sample\" }", "retain = true");
     let _collector = rig.start_collector();
     let _agent = rig.start_agent();
     let subjects = ["#", "+/+", "$SYS/x", "100%", "a b/Öl", "\u{FFFE}"];
@@ -233,7 +240,7 @@ fn hostile_subjects_are_no_wildcards_and_large_events_are_dead_letters() {
     producer.wait_accepted(lines.lines().count() as u64).expect("the agent answers");
     rig.wait_logged("LAST");
     let letter = rig.wait_event("a dead letter", |event| event["type"] == "afferent.deadletter.v1");
-    assert!(letter["data"]["reason"].as_str().unwrap().contains("larger than the 2000 bytes"), "{letter}");
+    assert!(letter["data"]["reason"].as_str().unwrap().contains(says), "{letter}");
     assert_eq!(letter["data"]["offset"], rig.wait_logged("LARGE")["offset"]);
     wait_delivered(&rig, NAME);
     let retained = read_retained(mosquitto.address);

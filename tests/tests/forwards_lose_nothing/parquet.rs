@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use afferent_tests::process::{
-    Load, PATIENCE, Process, Proxy, Rig, S3Server, SmallDisk, binary, get, run_lake_script, run_to_end, wait_for,
+    Load, PATIENCE, Process, Proxy, Rig, S3Server, SmallDisk, binary, copy_files, get, run_lake_script, run_to_end,
+    wait_for,
 };
 use serde_json::{Value, json};
 
@@ -390,6 +391,48 @@ fn a_full_disk_is_waited_for_and_leaves_no_half_file() {
     small.clear();
     wait_for("everything accepted is in the log", || (ledger.missing(&rig.events()) == 0).then_some(()));
     order(&rig, "lake", "resume", None);
+    check_lake(&rig, || lake);
+}
+
+#[test]
+fn files_that_are_put_back_while_it_runs_are_completed_again() {
+    let (rig, lake) = rig_with_lake("lake-put-back", SMALL_PARTS);
+    let (_collector, _agent) = (rig.start_collector(), rig.start_agent());
+    for to in [None, Some("first"), Some("end")] {
+        let copy = rig.folder.join("copy");
+        rig.break_down("E1");
+        rig.wait_event("it", |event| event["data"]["code"] == "E1");
+        wait_delivered(&rig, "lake");
+        copy_files(&lake, &copy);
+        let load = Load::start(&rig);
+        accepted_more(&load);
+        let ledger = load.stop();
+        wait_for("everything accepted is in the log", || (ledger.missing(&rig.events()) == 0).then_some(()));
+        wait_delivered(&rig, "lake");
+        if let Some(to) = to {
+            order(&rig, "lake", "rewind", Some(json!({ "to": to })));
+            wait_for("the files know of it", || {
+                let state = std::fs::read_to_string(lake.join("_afferent/lake-p0.json")).ok()?;
+                let known = report(&rig, "lake").filter(|report| report["lag"] == "0")?;
+                state.contains(known["place"].as_str()?).then_some(())
+            });
+        }
+        std::fs::rename(&lake, rig.folder.join(format!("lost-{to:?}"))).expect("it can be moved");
+        std::fs::rename(&copy, &lake).expect("it can be moved");
+        rig.break_down("E2");
+        wait_for("it is written", || {
+            order(&rig, "lake", "resume", None);
+            report(&rig, "lake").filter(|report| report["lag"] == "0" && report["state"] == "running")
+        });
+        check_lake(&rig, || lake.clone());
+    }
+    // The state object alone.
+    std::fs::remove_file(lake.join("_afferent/lake-p0.json")).expect("it can be removed");
+    rig.break_down("E3");
+    wait_error(&rig, "lake", "is not as this forward has left it");
+    order(&rig, "lake", "resume", None);
+    wait_error(&rig, "lake", "restored or recreated");
+    order(&rig, "lake", "rewind", Some(json!({"to": "first"})));
     check_lake(&rig, || lake);
 }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rumqttc::v5::mqttbytes::Error as MqttError;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, PublishProperties};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use rumqttc::{Outgoing, TlsError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -44,6 +45,9 @@ enum Heard {
     Sent(u16),
     /// The broker has answered to that number.
     Answered(u16, PubAckReason),
+    /// The broker has answered to the message after the last answered one that it is too large for it, which no
+    /// answer to a message may say: the client has ended the connection.
+    TooLarge,
     /// The connection has ended.
     Ended(Unavailable),
 }
@@ -96,11 +100,14 @@ impl Connection {
         if let Err(error) = failed {
             return Err(Unavailable { taken, ..error }.into());
         }
-        let Some((index, reason)) = answers.refused().or(too_large.map(|index| {
+        let of_packet = too_large.map(|index| {
             (index, format!("it is larger than the {} bytes of a packet that the broker takes", self.packet_max))
-        })) else {
-            return Ok(());
-        };
+        });
+        let of_message = answers.too_large.map(|index| {
+            let bytes = messages[index].payload.len();
+            (index, format!("its {bytes} bytes are more than the broker takes of a message (packet too large, 0x95)"))
+        });
+        let Some((index, reason)) = answers.refused().or(of_message).or(of_packet) else { return Ok(()) };
         Err(DeliverError::Refused { index: Some(index), taken, reason })
     }
 
@@ -138,6 +145,10 @@ impl Connection {
             match timeout(time, self.heard.recv()).await.map_err(|_| slow())? {
                 Some(Heard::Sent(number)) => answers.sent(number),
                 Some(Heard::Answered(number, reason)) => answers.answer(number, reason),
+                Some(Heard::TooLarge) => {
+                    answers.too_large = Some(answers.first_left());
+                    return Ok(());
+                }
                 Some(Heard::Ended(error)) => return Err(error),
                 None => return Err(Unavailable::new("the connection has ended", "it is made again")),
             }
@@ -157,11 +168,13 @@ struct Answers {
     numbers: HashMap<u16, usize>,
     sent: usize,
     answered: usize,
+    /// Index of the message that was too large for the broker.
+    too_large: Option<usize>,
 }
 
 impl Answers {
     fn new(count: usize) -> Self {
-        Self { reasons: vec![None; count], numbers: HashMap::new(), sent: 0, answered: 0 }
+        Self { reasons: vec![None; count], numbers: HashMap::new(), sent: 0, answered: 0, too_large: None }
     }
 
     fn sent(&mut self, number: u16) {
@@ -176,6 +189,11 @@ impl Answers {
             *known = Some(reason);
             self.answered += 1;
         }
+    }
+
+    /// The first message without an answer: a broker answers in the order of the messages (MQTT 5, 4.6).
+    fn first_left(&self) -> usize {
+        self.reasons.iter().position(Option::is_none).unwrap_or(self.reasons.len())
     }
 
     /// Number of messages, from the first on, that the broker has.
@@ -230,14 +248,25 @@ async fn poll(mut events: EventLoop, to: mpsc::UnboundedSender<Heard>) {
                 "see the broker's log; a second client with the same `client_id` takes its place",
             )),
             Ok(Ok(_)) => continue,
+            Ok(Err(error)) if is_too_large(&error) => Heard::TooLarge,
             Ok(Err(error)) => Heard::Ended(of_connection(&error)),
             Err(_) => Heard::Ended(Unavailable::new("the broker has stopped answering", "check it and the network")),
         };
-        let is_over = matches!(heard, Heard::Ended(_));
+        let is_over = matches!(heard, Heard::Ended(_) | Heard::TooLarge);
         if to.send(heard).is_err() || is_over {
             return;
         }
     }
+}
+
+/// Whether the broker has answered to a message that it is too large, as Mosquitto does: the client takes this reason for
+/// none that such an answer may have.
+fn is_too_large(error: &ConnectionError) -> bool {
+    const PACKET_TOO_LARGE: u8 = 0x95;
+    matches!(
+        error,
+        ConnectionError::MqttState(StateError::Deserialization(MqttError::InvalidConnectReturnCode(PACKET_TOO_LARGE)))
+    )
 }
 
 fn of_connection(error: &ConnectionError) -> Unavailable {

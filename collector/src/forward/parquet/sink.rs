@@ -38,6 +38,8 @@ struct Open {
     state_path: String,
     /// The state as it is there; `None` before the first part of all.
     state: Option<LakeState>,
+    /// The bytes of the state object, as they were read or written last.
+    left: Option<Vec<u8>>,
     /// The checkpoint that the next part begins at.
     checkpoint: Option<Checkpoint>,
 }
@@ -102,10 +104,27 @@ impl ParquetSink {
     fn put_state(&mut self, context: &SinkContext, state: LakeState) -> Result<(), Unavailable> {
         let open = self.opened();
         if !without_state() {
-            open.store.replace(context, &open.state_path, state.to_json())?;
+            let json = state.to_json();
+            open.store.replace(context, &open.state_path, json.clone())?;
+            open.left = Some(json);
         }
         open.state = Some(state);
         Ok(())
+    }
+
+    /// Checks that the state object is as this forward has left it.
+    ///
+    /// # Errors
+    /// When somebody else has put another one there, or has removed it: then it is read again, and counts.
+    fn check_state(&self, context: &SinkContext) -> Result<(), Unavailable> {
+        let Open { store, state_path, left, .. } = self.open.as_ref().expect("a sink is opened before it is used");
+        if without_state() || store.read_small(context, state_path)? == *left {
+            return Ok(());
+        }
+        let reason = format!("{state_path} in {} is not as this forward has left it", self.place);
+        let remedy =
+            "it goes on from what is there if files were restored; a second collector needs another name there";
+        Err(Unavailable::new(reason, remedy))
     }
 
     /// The range of the part that ends at `checkpoint`: of an event that is sent again by itself, its own offset.
@@ -133,12 +152,12 @@ impl Sink for ParquetSink {
         store.check()?;
         let state_path = state::path(self.name.as_str(), context.key.partition.get());
         let read = if without_state() { None } else { store.read_small(context, &state_path)? };
-        let state = read.map(|json| LakeState::read(&json)).transpose().map_err(|error| {
+        let state = read.as_deref().map(LakeState::read).transpose().map_err(|error| {
             let remedy = "restore the object, or move it away and say where to go on with `forward rewind`";
             Unavailable::new(format!("{state_path} in {}: {error}", self.place), remedy)
         })?;
         let checkpoint = state.as_ref().map(|state| state.checkpoint);
-        self.open = Some(Open { store, state_path, state, checkpoint: None });
+        self.open = Some(Open { store, state_path, state, left: read, checkpoint: None });
         Ok(checkpoint)
     }
 
@@ -190,6 +209,7 @@ impl Sink for ParquetSink {
     }
 
     fn deliver(&mut self, context: &SinkContext, checkpoint: &Checkpoint) -> Result<(), DeliverError> {
+        self.check_state(context)?;
         let before = self.opened().checkpoint.expect("a sink begins before it delivers");
         let range = self.range(&before, checkpoint);
         let files = self.encoder.finish(self.name.as_str(), &range).map_err(|error| {

@@ -141,10 +141,18 @@ impl Runner {
 
     /// Opens the destination, and delivers until something is wrong.
     fn session(&mut self) -> End {
+        let is_ordered = self.forward.is_moved();
         let mut session = match self.open() {
             Ok(session) => session,
             Err(end) => return end,
         };
+        if is_ordered {
+            // The destination learns of the order at once: if it is put back to an older copy, that is seen.
+            let next = session.checkpoint.next();
+            if let Err(end) = self.save(&mut session, next) {
+                return end;
+            }
+        }
         loop {
             if let Err(end) = self.replay(&mut session).and_then(|()| self.next_part(&mut session)) {
                 return end;

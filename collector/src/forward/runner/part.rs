@@ -75,7 +75,7 @@ impl Runner {
     }
 
     /// Moves the checkpoint over events that are not wanted.
-    fn save(&mut self, session: &mut Session, passed: Offset) -> Result<(), End> {
+    pub(super) fn save(&mut self, session: &mut Session, passed: Offset) -> Result<(), End> {
         let checkpoint = self.behind(session, passed);
         match self.sink.deliver(&self.around.context, &checkpoint) {
             Ok(()) => self.delivered(session, checkpoint, 0),

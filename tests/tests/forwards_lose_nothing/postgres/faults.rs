@@ -1,10 +1,10 @@
 //! Every fault is an error with the sink, the place and the remedy; delivery goes on once it is gone.
 
-use afferent_tests::process::{Authority, GUARDED, Load, Postgres, Rig, SmallDisk, USER, wait_for};
+use afferent_tests::process::{Authority, GUARDED, Load, Postgres, Rig, SmallDisk, USER, copy_files, wait_for};
 use serde_json::json;
 
-use super::super::plant::{Promise, check, order, report, wait_delivered, wait_error};
-use super::{NAME, arrived, configured, rig, wait_written};
+use super::super::plant::{Arrived, Promise, check, doubles, order, report, wait_delivered, wait_error};
+use super::{NAME, README, arrived, configured, rig, wait_written};
 
 /// Waits for an error with all of these texts, and for one of another fault before.
 fn wait_says(rig: &Rig, texts: &[&str]) {
@@ -220,4 +220,41 @@ fn a_full_disk_of_the_server_is_waited_for() {
     wait_for("everything accepted is in the log", || (ledger.missing(&rig.events()) == 0).then_some(()));
     wait_mended(&rig, &server, 0);
     check(&rig.events(), &arrived(&server), Promise::Once);
+}
+
+#[test]
+fn after_the_collectors_disk_was_put_back_the_readmes_statement_leaves_what_is_in_the_log() {
+    let (rig, server) = rig("pg-put-back");
+    let _postgres = server.start();
+    let (collector, _agent) = (rig.start_collector(), rig.start_agent());
+    rig.break_down("E1");
+    rig.wait_logged("E1");
+    wait_written(&rig, &server, 0);
+    // More orders than the copy will know of.
+    assert!(collector.terminate().success());
+    let (data, copy) = (rig.collector_data(), rig.folder.join("copy"));
+    copy_files(&data, &copy);
+    let collector = rig.start_collector();
+    for generation in 1..=3 {
+        order(&rig, NAME, "rewind", Some(json!({ "to": "first" })));
+        wait_written(&rig, &server, generation);
+    }
+    rig.break_down("E2");
+    rig.wait_logged("E2");
+    wait_written(&rig, &server, 3);
+    collector.kill();
+    std::fs::remove_dir_all(&data).expect("it can be removed");
+    std::fs::rename(&copy, &data).expect("it can be moved");
+    let _collector = rig.start_collector();
+    wait_says(&rig, &["its place no longer exists", "forward rewind history --to first"]);
+    rig.wait_logged("E2");
+    order(&rig, NAME, "rewind", Some(json!({ "to": "first" })));
+    wait_written(&rig, &server, 4);
+    let of_agent = |event: &Arrived| event.source == rig.agent_name;
+    let logged: Vec<_> = rig.events().into_iter().filter(|event| of_agent(&Arrived::of(event))).collect();
+    let there = || arrived(&server).into_iter().filter(of_agent).collect::<Vec<_>>();
+    assert!(doubles(&there()) > 0, "the control: E2 has two addresses");
+    let statement = README.split("```sql\n").find(|block| block.starts_with("DELETE")).expect("the README has it");
+    server.sql(statement.split("```").next().expect("split gives at least one"));
+    check(&logged, &there(), Promise::Once);
 }
