@@ -49,7 +49,8 @@ pub(super) struct State {
 pub(super) enum Stuck {
     #[error(
         "its place no longer exists: {error}; say where to go on with `forward rewind {name} --to first` (or `end`, a \
-         time, an offset)"
+         time, an offset), or, if a collector with a copy of this log delivers there, give one of the two forwards another \
+         name"
     )]
     Lost { name: SourceId, error: PlaceError },
     #[error(
@@ -290,6 +291,13 @@ impl Forward {
         }
         self.keep(kept, &mut written)?;
         drop(written);
+        // What kept it from delivering is perhaps over: its thread, if it has one, says so again if it is not.
+        let has_thread = self.orders.receiver_count() > 0;
+        self.show(|progress| {
+            if has_thread && progress.phase == Phase::Stuck {
+                progress.phase = Phase::Starting;
+            }
+        });
         self.orders.send_modify(|number| *number += 1);
         Ok(())
     }

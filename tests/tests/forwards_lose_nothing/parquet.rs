@@ -417,7 +417,7 @@ fn files_that_are_put_back_while_it_runs_are_completed_again() {
                 state.contains(known["place"].as_str()?).then_some(())
             });
         }
-        std::fs::rename(&lake, rig.folder.join(format!("lost-{to:?}"))).expect("it can be moved");
+        std::fs::rename(&lake, rig.folder.join(&format!("lost-{to:?}"))).expect("it can be moved");
         std::fs::rename(&copy, &lake).expect("it can be moved");
         rig.break_down("E2");
         wait_for("it is written", || {

@@ -217,6 +217,9 @@ fn the_readmes_configuration_and_queries_work_as_they_are() {
     let config = run.get_args().skip(1).collect::<Vec<_>>();
     let check = || run_to_end(Command::new(run.get_program()).args(["check", "--connect", "--reload"]).args(&config));
     rig.break_down("E42");
+    // A zero character, which no `text` of PostgreSQL holds.
+    rig.break_down("E\\u0000");
+    rig.wait_logged("E\0");
     wait_delivered(&rig, NAME);
     let (status, said) = check();
     assert!(status.success() && said.contains("its tables are as they have to be"), "{said}");
