@@ -207,7 +207,7 @@ impl Forward {
             }
             // It knew of the last order, and does so no more: it was put back to an older copy, whose place counts.
             Some(there) if is_known_there && !kept.moved => {
-                let seen_until = here.seen_until.max(there.next());
+                let seen_until = here.seen_until.max(here.next()).max(there.next());
                 Checkpoint { place: there.place, seen_until, ..here }
             }
             Some(there) => {

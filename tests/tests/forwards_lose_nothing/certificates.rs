@@ -1,23 +1,25 @@
 //! Which certificates a destination may show.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
 use afferent_tests::process::{Authority, Certificate, Process, Rig, free_address, wait_for};
 
-use super::plant::{order, report, wait_delivered};
+use super::plant::{order, wait_delivered, wait_error};
 
-/// Serves TLS in front of a server, one connection after another.
+/// Serves TLS in front of a server.
 fn start_tls(rig: &Rig, address: SocketAddr, certificate: &Certificate, server: SocketAddr) -> Process {
     let mut socat = Command::new("socat");
     socat.arg(format!(
-        "OPENSSL-LISTEN:{},bind=127.0.0.1,reuseaddr,verify=0,cert={},key={}",
+        "OPENSSL-LISTEN:{},bind=127.0.0.1,reuseaddr,fork,verify=0,cert={},key={}",
         address.port(),
         certificate.cert.display(),
         certificate.key.display()
     ));
-    Process::start("socat", socat.arg(format!("TCP:{server}")), &rig.folder.join("socat.log"))
+    let process = Process::start("socat", socat.arg(format!("TCP:{server}")), &rig.folder.join("socat.log"));
+    wait_for("socat listens", || TcpStream::connect(address).ok());
+    process
 }
 
 /// Has a forward of this name deliver to a server over TLS, by its configuration for an address and a CA: an expired
@@ -37,29 +39,19 @@ pub fn check_certificates(
     rig.break_down("E1");
     rig.wait_logged("E1");
     for (certificate, says) in [
-        (own.issue_for("expired", 1975..2020), Some(["expired", "Expired"])),
-        (other.issue("other"), Some(["UnknownIssuer", "CA that this side does not trust"])),
+        (own.issue_for("expired", 1975..2020), Some("expired")),
+        (other.issue("other"), Some("UnknownIssuer")),
         (own.issue("own"), None),
     ] {
-        let mut tls = start_tls(&rig, address, &certificate, server);
-        wait_for(&format!("{says:?}: {:?}", report(&rig, name)), || {
-            if tls.ended().is_some() {
-                tls = start_tls(&rig, address, &certificate, server);
+        let _tls = start_tls(&rig, address, &certificate, server);
+        order(&rig, name, "resume", None);
+        match says {
+            Some(says) => {
+                let report = wait_error(&rig, name, says);
+                assert!(report["last_error"].as_str().is_some_and(|error| error.contains(&address.to_string())));
+                assert_eq!(report["delivered"], 0, "{report}");
             }
-            let report = report(&rig, name)?;
-            let error = report["last_error"].as_str().unwrap_or_default();
-            let is_said = match says {
-                Some(says) => says.iter().any(|says| error.contains(says)) && error.contains(&address.to_string()),
-                None => report["delivered"] != 0,
-            };
-            assert!(is_said || says.is_none() || report["delivered"] == 0, "{report}");
-            if !is_said && report["state"] == "retrying" {
-                order(&rig, name, "resume", None);
-            }
-            is_said.then_some(())
-        });
-        if says.is_none() {
-            wait_delivered(&rig, name);
+            None => wait_delivered(&rig, name),
         }
     }
     (rig, running)

@@ -400,8 +400,8 @@ fn files_that_are_put_back_while_it_runs_are_completed_again() {
     let (_collector, _agent) = (rig.start_collector(), rig.start_agent());
     for to in [None, Some("first"), Some("end")] {
         let copy = rig.folder.join("copy");
-        rig.break_down("E1");
-        rig.wait_event("it", |event| event["data"]["code"] == "E1");
+        rig.break_down(&format!("before-{}", to.unwrap_or("no")));
+        rig.wait_logged(&format!("before-{}", to.unwrap_or("no")));
         wait_delivered(&rig, "lake");
         copy_files(&lake, &copy);
         let load = Load::start(&rig);
@@ -419,11 +419,9 @@ fn files_that_are_put_back_while_it_runs_are_completed_again() {
         }
         std::fs::rename(&lake, rig.folder.join(&format!("lost-{to:?}"))).expect("it can be moved");
         std::fs::rename(&copy, &lake).expect("it can be moved");
-        rig.break_down("E2");
-        wait_for("it is written", || {
-            order(&rig, "lake", "resume", None);
-            report(&rig, "lake").filter(|report| report["lag"] == "0" && report["state"] == "running")
-        });
+        rig.break_down(&format!("behind-{}", to.unwrap_or("no")));
+        rig.wait_logged(&format!("behind-{}", to.unwrap_or("no")));
+        wait_delivered(&rig, "lake");
         check_lake(&rig, || lake.clone());
     }
     // The state object alone.
