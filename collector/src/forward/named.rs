@@ -183,7 +183,9 @@ impl Forward {
     }
 
     fn new_at(&self, start: Start, log: &dyn ReadLog) -> Result<Kept, StartError> {
-        let checkpoint = Checkpoint::new(PlaceText(log.terms().place(start.resolve(log)?)));
+        // First the offset: a term is known before the events behind it.
+        let offset = start.resolve(log)?;
+        let checkpoint = Checkpoint::new(PlaceText(log.terms().place(offset)));
         let target = self.target.clone();
         Ok(Kept { checkpoint, target, there: None, paused: false, moved: false, replay_until: Offset::ZERO })
     }
@@ -281,7 +283,8 @@ impl Forward {
             Order::Resume => kept.paused = false,
             Order::ReplayDead => kept.replay_until = log.kept().end,
             Order::Rewind(to) => {
-                let place = PlaceText(log.terms().place(to.resolve(log)?));
+                let offset = to.resolve(log)?;
+                let place = PlaceText(log.terms().place(offset));
                 let before = kept.checkpoint;
                 let seen_until = before.seen_until.max(before.next()).max(passed);
                 let generation = before.generation.saturating_add(1);
