@@ -210,7 +210,7 @@ impl Forward {
             // It knew of the last order, and does so no more: it was put back to an older copy, whose place counts.
             Some(there) if is_known_there && !kept.moved => {
                 let seen_until = here.seen_until.max(here.next()).max(there.next());
-                Checkpoint { place: there.place, seen_until, ..here }
+                Checkpoint { generation: here.generation, seen_until, ..there }
             }
             Some(there) => {
                 let seen_until = here.seen_until.max(there.seen_until).max(there.next());

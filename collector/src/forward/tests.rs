@@ -171,10 +171,12 @@ fn a_destination_that_was_put_back_to_a_copy_from_before_an_order_is_continued_w
     forward.order(Order::Rewind(Start::Offset(Offset::new(90))), &world.log).unwrap();
     assert_eq!(world.agreed(&forward, Some(copy)).unwrap(), 90, "the control: it has not learnt of the order yet");
     let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
-    forward.moved(&Checkpoint { place: world.at(95).place, ..kept.checkpoint }, 5).unwrap();
+    let replayed_until = Offset::new(95);
+    forward.moved(&Checkpoint { place: world.at(95).place, replayed_until, ..kept.checkpoint }, 5).unwrap();
     let Ok(kept) = forward.begin(&world.log) else { panic!("it begins") };
     let Ok(agreed) = forward.agree(&kept, Some(copy), &world.log) else { panic!("it agrees") };
     assert_eq!((agreed.next().get(), agreed.generation), (60, 1));
+    assert_eq!(agreed.replayed_until, Offset::ZERO, "dead letters that were sent again since are gone there too");
     assert!(agreed.may_be_there(Offset::new(94)), "it may have been a part of it that was put back");
 }
 

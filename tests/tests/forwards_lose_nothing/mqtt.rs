@@ -10,14 +10,12 @@ use afferent_tests::process::{Folder, Load, Mosquitto, Process, Proxy, Rig, run_
 use serde_json::{Value, json};
 
 use super::certificates::check_certificates;
-use super::plant::{Arrived, Promise, check, configuration, order, report, wait_delivered, wait_error};
+use super::plant::{Arrived, Promise, accepted_more, check, configuration, order, report, wait_delivered, wait_error};
 
 const NAME: &str = "uns";
 const README: &str = include_str!("../../../collector/src/forward/mqtt/README.md");
 /// Kills of each kind.
 const KILLS: usize = 20;
-/// Lines that must be accepted between two kills.
-const LINES_BETWEEN: u64 = 50;
 
 /// A message as mosquitto_sub prints it.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,11 +69,6 @@ fn rig(name: &str, address: SocketAddr, of_forward: &str, of_mqtt: &str) -> Rig 
     let mut rig = Rig::new(name);
     rig.collector_extra = configured(address, of_forward, of_mqtt);
     rig
-}
-
-fn accepted_more(load: &Load) {
-    let before = load.accepted();
-    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
 }
 
 fn wait_some_delivered(rig: &Rig) {

@@ -10,12 +10,12 @@ use afferent_tests::process::{
 };
 use serde_json::{Value, json};
 
-use super::plant::{Arrived, Promise, check, configuration, doubles, order, report, wait_delivered, wait_error};
+use super::plant::{
+    Arrived, Promise, accepted_more, check, configuration, doubles, order, report, wait_delivered, wait_error,
+};
 
 /// Kills of each kind.
 const KILLS: usize = 20;
-/// Lines that must be accepted between two kills.
-const LINES_BETWEEN: u64 = 50;
 /// Small parts, so that kills meet many of them.
 const SMALL_PARTS: &str = "every_s = 0.1\nrows_max = 64";
 
@@ -163,11 +163,6 @@ fn rig_with_lake(name: &str, more: &str) -> (Rig, PathBuf) {
     std::fs::create_dir(&lake).expect("the folder can be made");
     rig.collector_extra = format!("[[forward]]\nname = \"lake\"\n[forward.parquet]\ndirectory = {lake:?}\n{more}\n");
     (rig, lake)
-}
-
-fn accepted_more(load: &Load) {
-    let before = load.accepted();
-    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
 }
 
 /// Waits until there is a file more than now.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use afferent_tests::process::{Rig, wait_for};
+use afferent_tests::process::{Load, Rig, wait_for};
 pub use afferent_tests::process::{order_forward as order, report_forward as report, wait_delivered};
 use serde_json::Value;
 
@@ -29,6 +29,15 @@ impl Arrived {
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
         Self { source: text("source"), id: text("id"), subject: text("subject") }
     }
+}
+
+/// Lines that must be accepted between two kills.
+const LINES_BETWEEN: u64 = 50;
+
+/// Waits until some lines more are accepted.
+pub fn accepted_more(load: &Load) {
+    let before = load.accepted();
+    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
 }
 
 /// Waits until a forward reports an error with this text.

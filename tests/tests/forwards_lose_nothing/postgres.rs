@@ -7,7 +7,7 @@ use afferent_tests::process::{
 };
 use serde_json::{Value, json};
 
-use super::plant::{Arrived, Promise, check, configuration, doubles, order, report, wait_delivered};
+use super::plant::{Arrived, Promise, accepted_more, check, configuration, doubles, order, report, wait_delivered};
 
 mod bits;
 mod faults;
@@ -16,8 +16,6 @@ mod faults;
 const KILLS: usize = 20;
 /// Kills after which the control must have shown a double.
 const KILLS_OF_CONTROL: usize = 100;
-/// Lines that must be accepted between two kills.
-const LINES_BETWEEN: u64 = 50;
 const NAME: &str = "history";
 
 fn configured(url: &str, more: &str) -> String {
@@ -52,11 +50,6 @@ fn remove_key(server: &Postgres) {
     let alter = "CREATE SEQUENCE public.arrivals; ALTER TABLE afferent.events DROP CONSTRAINT events_pkey, \
                  ADD COLUMN arrival bigint DEFAULT nextval('public.arrivals')";
     wait_for("the tables are made", || server.try_sql("plant", alter).ok());
-}
-
-fn accepted_more(load: &Load) {
-    let before = load.accepted();
-    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
 }
 
 /// Waits until the table has more rows.

@@ -6,14 +6,14 @@ use std::time::Instant;
 use afferent_tests::process::{Hook, HookServer, Hooked, Load, Rig, run_to_end, wait_for};
 use serde_json::{Value, json};
 
-use super::plant::{Arrived, Promise, check, configuration, doubles, order, report, wait_delivered, wait_error};
+use super::plant::{
+    Arrived, Promise, accepted_more, check, configuration, doubles, order, report, wait_delivered, wait_error,
+};
 
 mod connection;
 
 /// Kills of each kind.
 const KILLS: usize = 20;
-/// Lines that must be accepted between two kills.
-const LINES_BETWEEN: u64 = 50;
 
 fn configured(server: &HookServer, more: &str) -> String {
     format!(
@@ -32,11 +32,6 @@ fn rig(name: &str, server: &HookServer, more: &str) -> Rig {
 
 fn arrived(server: &HookServer) -> Vec<Arrived> {
     server.events().iter().map(Arrived::of).collect()
-}
-
-fn accepted_more(load: &Load) {
-    let before = load.accepted();
-    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
 }
 
 #[test]

@@ -4,19 +4,12 @@ use std::collections::HashSet;
 
 use afferent_tests::process::{Folder, Influx, Load, Proxy, Rig, VictoriaMetrics, wait_for};
 
-use super::super::plant::{order, report, wait_delivered};
+use super::super::plant::{accepted_more, order, report, wait_delivered};
 use super::expected::check_log;
 use super::{NAME, rig, rig_with_bucket, values};
 
 /// Kills of each kind.
 const KILLS: usize = 20;
-/// Lines that must be accepted between two kills.
-const LINES_BETWEEN: u64 = 50;
-
-fn accepted_more(load: &Load) {
-    let before = load.accepted();
-    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
-}
 
 fn wait_some_delivered(rig: &Rig) {
     wait_for(&format!("more is delivered: {:?}", report(rig, NAME)), || {

@@ -2,18 +2,11 @@
 
 use afferent_tests::process::{Folder, Isolation, Kafka, Load, Process, Rig, wait_for};
 
-use super::super::plant::{Promise, check, doubles, order, report, wait_delivered};
+use super::super::plant::{Promise, accepted_more, check, doubles, order, report, wait_delivered};
 use super::{CREATE, TOPIC, arrived, rig};
 
 /// Kills of each kind.
 const KILLS: usize = 20;
-/// Lines that must be accepted between two kills.
-const LINES_BETWEEN: u64 = 50;
-
-fn accepted_more(load: &Load) {
-    let before = load.accepted();
-    wait_for("more lines are accepted", || (load.accepted() >= before + LINES_BETWEEN).then_some(()));
-}
 
 /// Waits until this collector has delivered something.
 fn wait_some_delivered(rig: &Rig) {
