@@ -9,14 +9,26 @@ pub fn report_forward(rig: &Rig, name: &str) -> Option<Value> {
     serde_json::from_str(&get_text(rig.http, &format!("/v1/forwards/{name}"))?).ok()
 }
 
-/// Waits until everything that the log holds is delivered.
+/// Waits until everything that the log holds is delivered, for as long as it goes on.
 ///
 /// # Panics
-/// When it is not after [`PATIENCE`](super::PATIENCE).
+/// When it stands still for [`PATIENCE`](super::PATIENCE).
 pub fn wait_delivered(rig: &Rig, name: &str) {
-    wait_for(&format!("{name} has delivered everything: {:?}", report_forward(rig, name)), || {
-        report_forward(rig, name).filter(|report| report["lag"] == "0" && report["state"] == "running")
-    });
+    let mut last = report_forward(rig, name);
+    loop {
+        let offset = last.as_ref().map(|report| report["offset"].clone());
+        let next = wait_for(&format!("{name} has delivered everything: {last:?}"), || {
+            report_forward(rig, name).filter(|next| has_delivered(next) || offset.as_ref() != Some(&next["offset"]))
+        });
+        if has_delivered(&next) {
+            return;
+        }
+        last = Some(next);
+    }
+}
+
+fn has_delivered(report: &Value) -> bool {
+    report["lag"] == "0" && report["state"] == "running"
 }
 
 /// Gives a forward an order: `pause`, `resume`, `replay-dead`, or `rewind` with a body.
