@@ -357,8 +357,16 @@ pub const FOLLOWER_SLICE: Duration = Duration::from_micros(500);
 pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
 /// Cores for one of the followers that share their turns.
 pub const SHARED_TURNS_CORES: usize = 2;
+/// Most of them that work at a time.
+pub const SHARED_TURNS_MAX: usize = 64;
 /// How much longer than a turn they rest while commits are pending: a twentieth of a core is theirs, whatever the load is.
 pub const SHARED_TURN_REST: u32 = 19;
+/// The same between two commits, for each of those that work at a time: a fifth of its core is theirs then.
+pub const SHARED_TURN_REST_BETWEEN: u32 = 4;
+/// How long after a commit the next one is expected.
+pub const SHARED_TURN_BETWEEN: Duration = Duration::from_millis(100);
+/// Interval at which one that rests checks whether it still has to.
+pub const SHARED_TURN_SLICE: Duration = Duration::from_millis(5);
 /// Longest rest.
 pub const SHARED_TURN_REST_MAX: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@
 //! Followers whose number the operator chooses share their time, [`SharedTurns`]: many cost those who append no more than
 //! one does.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,27 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{
-    FOLLOWER_BURST, FOLLOWER_SLICE, FOLLOWER_WAIT_MAX, SHARED_TURN_REST, SHARED_TURN_REST_MAX, SHARED_TURNS_CORES,
+    FOLLOWER_BURST, FOLLOWER_SLICE, FOLLOWER_WAIT_MAX, SHARED_TURN_BETWEEN, SHARED_TURN_REST, SHARED_TURN_REST_BETWEEN,
+    SHARED_TURN_REST_MAX, SHARED_TURN_SLICE, SHARED_TURNS_CORES, SHARED_TURNS_MAX,
 };
 
-/// Number of items that wait for their commit. Clones share it.
+/// Number of items that wait for their commit, and when the last one was committed. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Commits(Arc<AtomicUsize>);
+pub struct Commits(Arc<Counted>);
+
+#[derive(Debug)]
+struct Counted {
+    pending: AtomicUsize,
+    made: Instant,
+    /// When the last one of them was committed, in microseconds since `made`; 0 before that.
+    settled_us: AtomicU64,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { pending: AtomicUsize::new(0), made: Instant::now(), settled_us: AtomicU64::new(0) }
+    }
+}
 
 /// An item that waits for its commit, until this is dropped.
 #[derive(Debug)]
@@ -31,20 +46,31 @@ pub struct Pending(Commits);
 impl Commits {
     /// Counts one more item, as long as the value lives.
     pub fn pending(&self) -> Pending {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.pending.fetch_add(1, Ordering::Relaxed);
         Pending(self.clone())
     }
 
     /// Whether an item waits.
     pub fn is_pending(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.pending.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the last one was committed within the last `time`.
+    fn were_pending_within(&self, time: Duration) -> bool {
+        let settled = self.0.settled_us.load(Ordering::Relaxed);
+        settled > 0 && self.0.made.elapsed() < Duration::from_micros(settled) + time
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let before = self.0.0.fetch_sub(1, Ordering::Relaxed);
+        let counted = &*self.0.0;
+        let before = counted.pending.fetch_sub(1, Ordering::Relaxed);
         assert!(before > 0, "nothing was pending that could end");
+        if before == 1 {
+            let settled = u64::try_from(counted.made.elapsed().as_micros()).unwrap_or(u64::MAX);
+            counted.settled_us.store(settled, Ordering::Relaxed);
+        }
     }
 }
 
@@ -90,14 +116,25 @@ impl Turns {
 
 /// The turns of followers that share their time. Clones share it.
 ///
-/// Only as many work at a time as leave cores for the way of an event, and in the order in which they asked. While commits
-/// are pending, all of them together rest after a turn for [`SHARED_TURN_REST`] times the processor time that it took.
+/// Only as many work at a time as leave cores for the way of an event, and in the order in which they asked. After a turn
+/// all of them together rest, for a multiple of the processor time that it took: [`SHARED_TURN_REST`] while commits are
+/// pending, and [`SHARED_TURN_REST_BETWEEN`] for a moment after that, when the next events are on their way.
 #[derive(Clone, Debug)]
 pub struct SharedTurns {
     commits: Commits,
     permits: Arc<Semaphore>,
-    /// When the next turn may begin although commits are pending.
-    next: Arc<Mutex<Instant>>,
+    /// How many work at a time.
+    width: u32,
+    rests: Arc<Mutex<Rests>>,
+}
+
+/// When the next turn may begin although the log grows.
+#[derive(Clone, Copy, Debug)]
+struct Rests {
+    /// While commits are pending.
+    pending: Instant,
+    /// Between two commits.
+    between: Instant,
 }
 
 /// One turn, until this is dropped. It stays on its thread.
@@ -111,28 +148,43 @@ pub struct Turn<'t> {
 impl SharedTurns {
     /// Turns of followers that share a machine of this many cores.
     pub fn new(commits: Commits, cores: usize) -> Self {
-        let permits = Semaphore::new((cores / SHARED_TURNS_CORES).max(1));
-        Self { commits, permits: Arc::new(permits), next: Arc::new(Mutex::new(Instant::now())) }
+        let width = (cores / SHARED_TURNS_CORES).clamp(1, SHARED_TURNS_MAX);
+        let now = Instant::now();
+        let rests = Arc::new(Mutex::new(Rests { pending: now, between: now }));
+        Self { commits, permits: Arc::new(Semaphore::new(width)), width: width as u32, rests }
     }
 
     /// Waits for a turn. Dropping the future gives the place in the queue up.
     pub async fn take(&self) -> Turn<'_> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.expect("nobody closes it");
-        while self.commits.is_pending() && Instant::now() < self.next() {
-            tokio::time::sleep(FOLLOWER_SLICE).await;
+        while let Some(left) = self.until().map(|until| until.saturating_duration_since(Instant::now()))
+            && !left.is_zero()
+        {
+            tokio::time::sleep(left.min(SHARED_TURN_SLICE)).await;
         }
         Turn { turns: self, begun: thread_time(), _permit: permit }
     }
 
-    fn next(&self) -> Instant {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How long all rest, as it is now.
+    fn until(&self) -> Option<Instant> {
+        let rests = self.rests();
+        if self.commits.is_pending() {
+            return Some(rests.pending);
+        }
+        self.commits.were_pending_within(SHARED_TURN_BETWEEN).then_some(rests.between)
+    }
+
+    fn rests(&self) -> Rests {
+        *self.rests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has all rest after a turn that took this much processor time.
     fn rest_after(&self, used: Duration) {
-        let until = Instant::now() + (used * SHARED_TURN_REST).min(SHARED_TURN_REST_MAX);
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        *next = until.max(*next);
+        let now = Instant::now();
+        let until = |rest: Duration| now + rest.min(SHARED_TURN_REST_MAX);
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        rests.pending = until(used * SHARED_TURN_REST).max(rests.pending);
+        rests.between = until(used * SHARED_TURN_REST_BETWEEN / self.width).max(rests.between);
     }
 }
 
@@ -162,24 +214,40 @@ mod tests {
         assert!(free.elapsed() < SHARED_TURN_REST_MAX);
         let pending = commits.pending();
         turns.rest_after(Duration::from_millis(1));
-        let next = turns.next();
+        let until = turns.until().expect("commits are pending");
         let turn = turns.take().await;
-        assert!(Instant::now() >= next, "it has rested");
+        assert!(Instant::now() >= until, "it has rested");
         // One at a time on two cores, whoever asks.
         let others = turns.clone();
         let mut second = std::pin::pin!(others.take());
         assert!(futures_util::poll!(second.as_mut()).is_pending());
-        drop(pending);
         drop(turn);
-        assert!(futures_util::poll!(second.as_mut()).is_ready());
+        drop(pending);
+        drop(second.await);
+    }
+
+    #[test]
+    fn between_two_commits_the_rest_is_shorter_and_it_ends_with_the_load() {
+        let commits = Commits::default();
+        let turns = SharedTurns::new(commits.clone(), 2);
+        turns.rest_after(Duration::from_millis(10));
+        assert_eq!(turns.until(), None, "there was no load yet");
+        let pending = commits.pending();
+        let long = turns.until().expect("commits are pending");
+        drop(pending);
+        let short = turns.until().expect("the last commit was a moment ago");
+        assert_eq!(long - short, Duration::from_millis(10) * (SHARED_TURN_REST - SHARED_TURN_REST_BETWEEN));
+        std::thread::sleep(SHARED_TURN_BETWEEN);
+        assert_eq!(turns.until(), None, "the load is over");
     }
 
     #[test]
     fn a_long_turn_is_rested_for_but_not_without_an_end() {
         let turns = SharedTurns::new(Commits::default(), 64);
         assert_eq!(turns.permits.available_permits(), 64 / SHARED_TURNS_CORES);
+        assert_eq!(SharedTurns::new(Commits::default(), 1).permits.available_permits(), 1);
         turns.rest_after(Duration::from_secs(3600));
-        assert!(turns.next() <= Instant::now() + SHARED_TURN_REST_MAX);
+        assert!(turns.rests().pending <= Instant::now() + SHARED_TURN_REST_MAX);
     }
 
     #[test]

@@ -45,20 +45,27 @@ pub(super) struct Rejected {
 
 /// Adds items to a sink.
 pub(super) struct Feed {
+    entry: OpenEntry,
+    part: Part,
+}
+
+/// What the events of the entry have in common that the walk is in.
+struct OpenEntry {
     renderer: RefCell<EventRenderer>,
-    entry: Option<(Header, EntryHead)>,
+    /// `None` before the first one.
+    heads: Option<(Header, EntryHead)>,
     is_own: bool,
     /// The id of the last event of an agent.
     id: String,
     /// Bytes of it that all events of the entry have.
     id_lane: usize,
-    part: Part,
 }
 
 impl Feed {
     pub fn new() -> Self {
         let renderer = RefCell::new(EventRenderer::new());
-        Self { renderer, entry: None, is_own: false, id: String::new(), id_lane: 0, part: Part::default() }
+        let entry = OpenEntry { renderer, heads: None, is_own: false, id: String::new(), id_lane: 0 };
+        Self { entry, part: Part::default() }
     }
 
     /// The added events.
@@ -91,18 +98,26 @@ pub(super) struct FeedInto<'f> {
     is_recall: bool,
 }
 
-impl FeedInto<'_> {
+/// The part that events are added to.
+struct Adding<'a> {
+    part: &'a mut Part,
+    sink: &'a mut dyn Sink,
+    limits: PartLimits,
+    is_recall: bool,
+}
+
+impl Adding<'_> {
     /// Adds one event, which ends before `end`.
     fn add(&mut self, event: &ForwardEvent<'_>, end: Offset) {
         if self.is_recall {
             return self.sink.recall(event);
         }
-        let part = &mut self.feed.part;
-        if part.rejected.is_some() {
+        if self.part.rejected.is_some() {
             return;
         }
         match self.sink.add(event) {
             Ok(()) => {
+                let part = &mut *self.part;
                 assert!(part.offsets.last().is_none_or(|last| *last <= event.address.offset), "a walk is in order");
                 part.offsets.push(event.address.offset);
                 part.oldest = part.oldest.or(event.ingest);
@@ -110,32 +125,40 @@ impl FeedInto<'_> {
                     part.only = Some(Rejected::of(event, end, String::new()));
                 }
             }
-            Err(Rejection(reason)) => part.rejected = Some(Rejected::of(event, end, reason)),
+            Err(Rejection(reason)) => self.part.rejected = Some(Rejected::of(event, end, reason)),
         }
+    }
+}
+
+impl FeedInto<'_> {
+    fn split(&mut self) -> (&mut OpenEntry, Adding<'_>) {
+        let Self { feed, sink, limits, is_recall } = self;
+        let Feed { entry, part } = &mut **feed;
+        (entry, Adding { part, sink: &mut **sink, limits: *limits, is_recall: *is_recall })
     }
 
     fn record(&mut self, event: Event<'_, '_>) {
         let Event { address, record } = event;
-        let (header, head) = self.feed.entry.expect("events follow the beginning of their entry");
+        let (OpenEntry { renderer, heads, is_own, id, id_lane }, mut adding) = self.split();
+        let (header, head) = heads.as_ref().expect("events follow the beginning of their entry");
         let end = Offset::new(address.offset.get() + 1);
-        let (fixed, correction) = corrected(record.event.time, &header, head.stamp, head.clock_offset_us());
+        let (fixed, correction) = corrected(record.event.time, header, head.stamp, head.clock_offset_us());
         let corrected = (correction != Correction::None).then_some(fixed);
-        let renderer = std::mem::take(&mut self.feed.renderer);
-        match (&record.event.body, self.feed.is_own) {
+        match (&record.event.body, *is_own) {
             (Body::Derived(derived), true) if let Some(posted) = Posted::read(derived.json) => {
-                let content = Content::Posted { record, renderer: &renderer, document: derived.json };
-                self.add(&posted_event(&posted, derived.kind, address, record, corrected, head.stamp, content), end);
+                let content = Content::Posted { record, renderer, document: derived.json };
+                let event = posted_event(&posted, derived.kind, address, record, corrected, head.stamp, content);
+                adding.add(&event, end);
             }
             _ => {
-                let mut id = std::mem::take(&mut self.feed.id);
-                id.truncate(self.feed.id_lane);
+                id.truncate(*id_lane);
                 let (stream, epoch, sequence) = (header.stream, header.epoch, record.sequence);
                 id.push_str(itoa::Buffer::new().format(sequence.get()));
-                self.add(
+                adding.add(
                     &ForwardEvent {
                         address,
                         source: header.source.as_str(),
-                        id: &id,
+                        id,
                         kind: type_of(&record.event.body),
                         subject: Some(record.event.subject.as_str()),
                         time: Some(record.event.time),
@@ -144,20 +167,18 @@ impl FeedInto<'_> {
                         ingest: Some(head.stamp),
                         lane: Some((stream, epoch, sequence)),
                         severity: record.event.body.severity().number(),
-                        content: Content::Record { record, renderer: &renderer },
+                        content: Content::Record { record, renderer },
                     },
                     end,
                 );
-                self.feed.id = id;
             }
         }
-        self.feed.renderer = renderer;
     }
 
     fn unreadable(&mut self, unreadable: &Unreadable<'_>) {
         let Unreadable { addresses, index, error, entry } = unreadable;
         let header = entry.header();
-        let renderer = std::mem::take(&mut self.feed.renderer);
+        let (OpenEntry { renderer, .. }, mut adding) = self.split();
         let event = ForwardEvent {
             address: addresses.first(),
             source: header.source.as_str(),
@@ -170,15 +191,9 @@ impl FeedInto<'_> {
             ingest: Some(entry.ingest()),
             lane: None,
             severity: UNREADABLE_SEVERITY,
-            content: Content::Unreadable {
-                header,
-                renderer: &renderer,
-                index: *index,
-                reason: error.to_string().into(),
-            },
+            content: Content::Unreadable { header, renderer, index: *index, reason: error.to_string().into() },
         };
-        self.add(&event, addresses.offsets.end);
-        self.feed.renderer = renderer;
+        adding.add(&event, addresses.offsets.end);
     }
 
     fn missing(&mut self, addresses: &Addresses, reason: &str) {
@@ -196,7 +211,7 @@ impl FeedInto<'_> {
             severity: UNREADABLE_SEVERITY,
             content: Content::Hole { addresses, reason },
         };
-        self.add(&event, addresses.offsets.end);
+        self.split().1.add(&event, addresses.offsets.end);
     }
 }
 
@@ -235,13 +250,13 @@ impl Rejected {
 
 impl TakeItems for FeedInto<'_> {
     fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
-        let Feed { entry: known, is_own: own, .. } = &mut *self.feed;
-        (*known, *own) = (Some((*entry.header(), *entry.head)), is_own);
+        let OpenEntry { renderer, heads, is_own: own, id, id_lane } = &mut self.feed.entry;
+        (*heads, *own) = (Some((*entry.header(), *entry.head)), is_own);
         let Header { stream, epoch, .. } = entry.header();
-        self.feed.id.clear();
-        write!(self.feed.id, "{}-{epoch}-", stream.name()).expect("a growing text takes any text");
-        self.feed.id_lane = self.feed.id.len();
-        let renderer = self.feed.renderer.get_mut();
+        id.clear();
+        write!(id, "{}-{epoch}-", stream.name()).expect("a growing text takes any text");
+        *id_lane = id.len();
+        let renderer = renderer.get_mut();
         renderer.set_own(is_own);
         renderer.entry(entry.partition, entry.head, entry.header());
     }

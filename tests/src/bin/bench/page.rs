@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use afferent_tests::process::{Browser, Rig, get_text, wait_for};
 use serde_json::Value;
 
-use crate::table::{Must, Table};
+use crate::table::{Must, Table, median};
 
 const MACHINES: u64 = 1000;
 const DAY_S: u64 = 86_400;
@@ -78,11 +78,6 @@ fn interaction(table: &mut Table, browser: &Browser, name: &str, act: &str) {
 fn measured(browser: &Browser, name: &str) -> Vec<f64> {
     let entries = format!("return performance.getEntriesByName('afferent {name}').map((entry) => entry.duration)");
     browser.run(&entries).as_array().expect("a list").iter().filter_map(Value::as_f64).collect()
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 /// A day of a plant, up to now.

@@ -52,6 +52,12 @@ impl Table {
     }
 }
 
+/// The one in the middle.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 fn number(value: f64, unit: &str) -> String {
     let digits = if value >= 1000.0 {
         grouped(value)

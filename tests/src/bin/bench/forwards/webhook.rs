@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 use afferent_tests::process::{Hook, HookServer, Process, Rig, rss_kib, wait_for};
 
 use super::append;
-use crate::table::{Must, Table};
+use crate::table::{Must, Table, median};
 
 /// Events behind a destination that hangs.
 const EVENTS: u64 = 10_000_000;
 /// Events that are delivered.
 const DELIVERED: u64 = 2_000_000;
 const FORWARDS: usize = 10;
+/// Times that appends are measured, alone and beside forwards in turn.
+const PAIRS: usize = 5;
+/// Events that are appended before each of them.
+const WARM: u64 = 200_000;
 /// Time for memory to be given back, and for what hangs to be noticed.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -42,17 +46,23 @@ fn webhooks(server: &HookServer, count: usize, from: &str) -> String {
 }
 
 fn measure_appends(table: &mut Table, rig: &mut Rig, server: &HookServer) {
-    let mut collector = rig.start_collector();
     let agent = rig.start_agent();
-    rig.wait_healthy();
-    append(rig, DELIVERED);
-    let alone = append(rig, DELIVERED);
-    collector = restart(rig, collector, &webhooks(server, FORWARDS, "end"));
-    rig.wait_healthy();
-    let beside = append(rig, DELIVERED);
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        // New forwards each time: what was appended without them is not theirs to catch up with.
+        let forwards = webhooks(server, FORWARDS, "end").replace("hook-end", &format!("hook-{pair}"));
+        for (rates, forwards) in [(&mut alone, String::new()), (&mut beside, forwards)] {
+            rig.collector_extra = forwards;
+            let collector = rig.start_collector();
+            rig.wait_healthy();
+            append(rig, WARM);
+            rates.push(append(rig, DELIVERED));
+            assert!(collector.terminate().success(), "the collector stops");
+        }
+    }
     let figure = format!("socket → log while {FORWARDS} forwards post the same events by webhook, as much as alone");
-    table.add(figure, 100.0 * beside / alone, "%", Must::Least(90.0));
-    assert!(agent.terminate().success() && collector.terminate().success(), "both stop");
+    table.add(figure, 100.0 * median(beside) / median(alone), "%", Must::Least(90.0));
+    assert!(agent.terminate().success(), "the agent stops");
 }
 
 fn measure_deliveries(table: &mut Table, rig: &mut Rig, server: &HookServer) {
