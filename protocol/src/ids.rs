@@ -179,12 +179,14 @@ pub enum NameError {
         bytes_max: usize,
     },
     /// A character that such a name cannot have.
-    #[error("has the character {character:?} at byte {at}, which is not allowed")]
+    #[error("has the character {character:?} at byte {at}; allowed are {allowed}")]
     Character {
         /// The first such character.
         character: char,
         /// Its byte position.
         at: usize,
+        /// The characters that it can have, for people.
+        allowed: &'static str,
     },
     /// A path with an empty level: it begins or ends with `/`, or has `//`.
     #[error("has an empty level (a '/' at its start, its end, or two in a row)")]
@@ -214,7 +216,8 @@ impl SourceId {
             let taken = character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
             // A leading dot would make a hidden file or a `..` of it.
             if !taken || (at == 0 && character == '.') {
-                return Err(NameError::Character { character, at });
+                let allowed = "ASCII letters, digits, '.' (not at the start), '_' and '-'";
+                return Err(NameError::Character { character, at, allowed });
             }
             *place = character as u8;
         }
@@ -317,7 +320,8 @@ impl<'a> Subject<'a> {
         }
         empty_level |= level_begins;
         if !plain && let Some((at, character)) = path.char_indices().find(|(_, c)| c.is_control()) {
-            return Err(NameError::Character { character, at });
+            let allowed = "all but control characters";
+            return Err(NameError::Character { character, at, allowed });
         }
         if empty_level { Err(NameError::EmptyLevel) } else { Ok(Self(path)) }
     }

@@ -85,7 +85,8 @@ pub(super) struct Rewind {
 impl From<OrderError> for Problem {
     fn from(error: OrderError) -> Self {
         let (status, remedy) = match error {
-            OrderError::Start(error) => return error.into(),
+            // Only a rewind has a place.
+            OrderError::Start(error) => return Self::of_place("to", error),
             OrderError::Unknown(_) => (StatusCode::NOT_FOUND, "GET /v1/forwards lists all of them"),
             OrderError::File(_) => (StatusCode::INTERNAL_SERVER_ERROR, "nothing was changed; retry the request"),
         };

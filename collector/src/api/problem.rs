@@ -122,14 +122,14 @@ impl Problem {
         let detail = format!("`{name}`: {error}");
         match error {
             StartError::Gone { kept, .. } => {
-                Self::new(StatusCode::GONE, detail, format!("start with from={} or from=first", kept.start))
+                Self::new(StatusCode::GONE, detail, format!("start with {name}={} or {name}=first", kept.start))
             }
             StartError::Beyond { kept, .. } => {
                 let remedy =
-                    format!("start with from={} or from=end; if the log was replaced, with from=first", kept.end);
+                    format!("start with {name}={} or {name}=end; if the log was replaced, with {name}=first", kept.end);
                 Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail, remedy)
             }
-            StartError::Lost { error, .. } => lost(detail, &error),
+            StartError::Lost { error, .. } => lost(name, detail, &error),
             StartError::Log(error) => error.into(),
         }
     }
@@ -166,20 +166,19 @@ impl From<StartError> for Problem {
 }
 
 /// A place does not hold: what happened, and where to go on.
-pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
+pub(super) fn lost(name: &str, detail: String, error: &PlaceError) -> Problem {
     let remedy = match error {
-        PlaceError::OtherLog => "this is a new log: start with from=first, or from a time".to_owned(),
+        PlaceError::OtherLog => format!("this is a new log: start with {name}=first, or at a time"),
         PlaceError::OtherPartition { of, .. } => format!("use partition={of}"),
-        PlaceError::LostTerm { .. } => {
-            "the events that you have since that term are not in this log: start with from=first, or from a time \
-             before it"
-                .to_owned()
-        }
+        PlaceError::LostTerm { .. } => format!(
+            "the events that you have since that term are not in this log: start with {name}=first, or at a time before \
+             it"
+        ),
         PlaceError::Beyond { until, .. } => format!(
             "the events that you have from offset {until} on are not in this log; agents send again what they still \
-             have: continue with from={until}"
+             have: continue with {name}={until}"
         ),
-        PlaceError::Forgotten => "start with from=first".to_owned(),
+        PlaceError::Forgotten => format!("start with {name}=first"),
     };
     Problem::new(StatusCode::CONFLICT, detail, remedy)
 }
@@ -195,5 +194,29 @@ impl From<ReadLogError> for Problem {
         let remedy =
             "check the collector's log messages and its disk; `afferent-collector log verify` lists the damage";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::ids::Offset;
+
+    use super::*;
+
+    #[test]
+    fn a_remedy_speaks_of_the_parameter_that_was_given() {
+        let (from, kept) = (Offset::new(3), Offset::new(10)..Offset::new(20));
+        let lost = [
+            PlaceError::OtherLog,
+            PlaceError::LostTerm { term: 1 },
+            PlaceError::Beyond { term: 1, until: Offset::new(15), offset: Offset::new(16) },
+            PlaceError::Forgotten,
+        ];
+        let lost = lost.map(|error| StartError::Lost { from, error, kept: kept.clone() });
+        let more = [StartError::Gone { from, kept: kept.clone() }, StartError::Beyond { from, kept: kept.clone() }];
+        for error in more.into_iter().chain(lost) {
+            let Problem { detail, remedy, .. } = Problem::of_place("to", error);
+            assert!(detail.starts_with("`to`: ") && remedy.contains("to=") && !remedy.contains("from="), "{remedy}");
+        }
     }
 }

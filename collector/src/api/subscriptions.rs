@@ -413,7 +413,7 @@ pub(super) async fn json<T: DeserializeOwned>(body: Sent) -> Result<T, Problem> 
 impl From<SubscriptionError> for Problem {
     fn from(error: SubscriptionError) -> Self {
         if let SubscriptionError::Lost(_, lost) = &error {
-            let whence = problem::lost(error.to_string(), lost).remedy;
+            let whence = problem::lost("to", error.to_string(), lost).remedy;
             let remedy = format!("reset the subscription (POST …/reset); {whence}");
             return Self::new(StatusCode::CONFLICT, error.to_string(), remedy);
         }

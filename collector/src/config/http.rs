@@ -1,11 +1,13 @@
 //! The HTTP server: where it listens, and what is allowed of it and of passwords beyond this machine.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use afferent_host::url::is_this_machine;
 use serde::Deserialize;
 
 use super::{Config, ConfigError};
 use crate::api::AllowedHosts;
+use crate::forward::config::ForwardConfig;
 
 /// The HTTP server.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,12 +72,9 @@ impl Config {
             let message = "is sent to the broker unencrypted; use an mqtts:// URL in `broker`";
             warnings.push(format!("broker_client.password: it {message}"));
         }
+        warnings.extend(self.forward.iter().filter_map(ForwardConfig::warning));
         warnings
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -104,6 +103,26 @@ mod tests {
         let client = "[broker_client]\nuser = \"c\"\npassword = { env = \"A\" }";
         for (url, count) in [("mqtt://b.example", 1), ("mqtts://b.example", 0), ("mqtt://127.0.0.1", 0)] {
             assert_eq!(warned(&format!("broker = \"{url}\"\n{client}")), count, "{url}");
+        }
+        let forward = |sink: &str, keys: &str| warned(&format!("[[forward]]\nname = \"a\"\n[forward.{sink}]\n{keys}"));
+        let login = "user = \"c\"\npassword = { env = \"A\" }";
+        for (host, is_here) in [("b.example", false), ("192.0.2.1", false), ("localhost", true), ("[::1]", true)] {
+            let open = usize::from(!is_here);
+            for (sink, key, rest) in [
+                ("mqtt", "mqtt", &*format!("topic = \"t\"\n{login}")),
+                ("webhook", "http", "bearer = { env = \"A\" }"),
+                ("webhook", "http", "headers = { Authorization = \"Basic YTpi\" }"),
+                ("influx", "http", "database = \"d\"\ntoken = { env = \"A\" }"),
+                ("influx", "http", &*format!("database = \"d\"\n{login}")),
+            ] {
+                assert_eq!(forward(sink, &format!("url = \"{key}://{host}/\"\n{rest}")), open, "{sink} {host} {rest}");
+                assert_eq!(forward(sink, &format!("url = \"{key}s://{host}/\"\n{rest}")), 0, "{sink} {host} {rest}");
+            }
+            let sasl = "sasl = { mechanism = \"PLAIN\", user = \"c\", password = { env = \"A\" } }";
+            let kafka = format!("brokers = [\"{host}:9092\"]\ntopic = \"t\"\n{sasl}");
+            assert_eq!(forward("kafka", &kafka), open, "{host}");
+            assert_eq!(forward("kafka", &format!("{kafka}\ntls = {{}}")), 0, "{host}");
+            assert_eq!(forward("kafka", &kafka.replace("PLAIN", "SCRAM-SHA-256")), 0, "the password is not sent");
         }
     }
 }

@@ -119,6 +119,18 @@ impl ForwardConfig {
         Ok(start)
     }
 
+    /// That a secret leaves this machine unencrypted.
+    pub fn warning(&self) -> Option<String> {
+        let all = [
+            self.influx.as_ref().and_then(InfluxConfig::open_secret),
+            self.kafka.as_ref().and_then(KafkaConfig::open_secret),
+            self.mqtt.as_ref().and_then(MqttConfig::open_secret),
+            self.webhook.as_ref().and_then(WebhookConfig::open_secret),
+        ];
+        let (key, remedy) = all.into_iter().flatten().next()?;
+        Some(format!("forward {}: {key} is sent unencrypted; {remedy}", self.name))
+    }
+
     /// A mistake in this forward.
     fn mistake(&self, message: &str) -> ForwardConfigError {
         ForwardConfigError { name: self.name, message: message.to_owned() }

@@ -64,6 +64,9 @@ pub enum FilterError {
         /// The most similar type, if one is similar.
         near: Option<&'static str>,
     },
+    /// A type is compared as a whole.
+    #[error("the type {0:?} has a wildcard, and types have none; list those that are wanted, separated by commas")]
+    Wildcard(String),
     /// More than a filter may contain.
     #[error("{what} has {given}; the limit is {taken}")]
     TooMuch {
@@ -232,8 +235,11 @@ impl Filter {
     }
 }
 
-/// Refuses an unknown full name with the prefix `afferent.`.
+/// Refuses a wildcard, and an unknown full name with the prefix `afferent.`.
 fn check_type(name: &str) -> Result<(), FilterError> {
+    if name.contains(['*', '?']) {
+        return Err(FilterError::Wildcard(name.chars().take(REFUSED_TEXT_CHARS_MAX).collect()));
+    }
     let Some(short) = name.strip_prefix(TYPE_PREFIX) else { return Ok(()) };
     if TYPES.iter().any(|known| known.name == name) {
         return Ok(());
@@ -316,6 +322,17 @@ mod tests {
         assert!(filter.takes_event("88-C", "afferent.breakdown.v1"));
         assert!(filter.takes_event("88-C", "com.example.wear.v1"));
         assert!(!filter.takes_event("88-C", "afferent.alarm.v1"));
+    }
+
+    #[test]
+    fn a_wildcard_in_a_type_is_refused_because_it_would_match_nothing() {
+        for (given, named) in
+            [("com.example.*", "com.example.*"), ("breakdown,*", "afferent.*.v1"), ("com.a?.v1", "com.a?.v1")]
+        {
+            let error = Filter::new(None, Some(given), None).unwrap_err();
+            assert_eq!(error, FilterError::Wildcard(named.to_owned()), "{given}");
+            assert!(Filter::kept(None, Some(given), None).is_ok(), "what was kept from before can still be read");
+        }
     }
 
     #[test]

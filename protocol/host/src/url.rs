@@ -1,13 +1,19 @@
 //! Where a broker is: `mqtt://HOST[:PORT]`, or `mqtts://HOST[:PORT]` with TLS.
 
 use std::fmt;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use serde::Deserialize;
 
 /// The port of MQTT (IANA), and that of MQTT over TLS.
 const PORTS: (u16, u16) = (1883, 8883);
+
+/// Whether a host, as it stands in a URL, is this machine: what is sent there does not leave it.
+pub fn is_this_machine(host: &str) -> bool {
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+}
 
 /// The URL of a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -91,6 +97,16 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_is_loopback_in_every_spelling() {
+        for host in ["localhost", "127.0.0.1", "127.8.9.1", "::1", "[::1]", "::ffff:127.0.0.1"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in ["localhost.example", "128.0.0.1", "::2", "[::1", "0.0.0.0", ""] {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
 
     #[test]
     fn urls_of_brokers_are_read_and_others_refused() {

@@ -185,6 +185,11 @@ fn an_operator_pauses_moves_and_resumes_and_a_restart_remembers_it() {
     order(&rig, "hook", "resume", None);
     delivered(1);
     assert_eq!(server.events().len(), 2);
+    let beyond =
+        ureq::post(format!("http://{}/v1/forwards/hook/rewind", rig.http)).config().http_status_as_error(false);
+    let refused = beyond.build().content_type("application/json").send(r#"{"to": "1000000"}"#);
+    let refused = refused.expect("it answers").body_mut().read_to_string().expect("a text");
+    assert!(refused.contains("to=end") && !refused.contains("from="), "{refused}");
     order(&rig, "hook", "rewind", Some(json!({ "to": "first" })));
     delivered(3);
     assert_eq!(server.events().len(), 4, "both came again");

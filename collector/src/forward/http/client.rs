@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::url::is_this_machine;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
@@ -74,6 +75,14 @@ pub(in crate::forward) fn url(text: &str, allow: &[Network]) -> Result<Url, Stri
         address::check(address, allow).map_err(|forbidden| format!("url: {forbidden}"))?;
     }
     Ok(url)
+}
+
+/// What to do about a secret in a request that is open.
+pub(in crate::forward) const USE_HTTPS: &str = "use an https:// URL in `url`";
+
+/// Whether requests to a URL leave this machine unencrypted.
+pub(in crate::forward) fn is_open(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !url.host_str().is_some_and(is_this_machine))
 }
 
 /// A request without an answer: nobody knows whether the events are there.

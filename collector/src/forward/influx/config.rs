@@ -70,6 +70,16 @@ const fn yes() -> bool {
 }
 
 impl InfluxConfig {
+    /// The secret that leaves this machine unencrypted, and what to do.
+    pub(in crate::forward) fn open_secret(&self) -> Option<(&'static str, &'static str)> {
+        let key = match (&self.token, &self.password) {
+            (Some(_), _) => "influx.token",
+            (None, Some(_)) => "influx.password",
+            (None, None) => return None,
+        };
+        client::is_open(&self.url).then_some((key, client::USE_HTTPS))
+    }
+
     /// The settings of a sink, secrets and files read.
     pub(super) fn settings(&self) -> Result<Settings, String> {
         let (url, target) = self.addresses()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use afferent_host::secret::Secret;
+use afferent_host::url::is_this_machine;
 use serde::Deserialize;
 
 use super::properties::Property;
@@ -103,6 +104,16 @@ pub struct Sasl {
     pub user: String,
     /// Its password.
     pub password: Secret,
+}
+
+impl KafkaConfig {
+    /// The secret that leaves this machine unencrypted, and what to do. SCRAM does not send the password.
+    pub(in crate::forward) fn open_secret(&self) -> Option<(&'static str, &'static str)> {
+        let is_sent = self.tls.is_none() && self.sasl.as_ref().is_some_and(|sasl| sasl.mechanism == "PLAIN");
+        let is_here = |broker: &String| is_this_machine(broker.rsplit_once(':').map_or(broker, |(host, _)| host));
+        let is_open = is_sent && !self.brokers.iter().all(is_here);
+        is_open.then_some(("kafka.sasl.password", "set `tls`, or use SCRAM-SHA-256"))
+    }
 }
 
 #[cfg(feature = "kafka")]

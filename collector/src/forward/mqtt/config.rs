@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use afferent_host::secret::Secret;
-use afferent_host::url::BrokerUrl;
+use afferent_host::url::{BrokerUrl, is_this_machine};
 use afferent_protocol::ids::SourceId;
 use rumqttc::v5::MqttOptions;
 use rumqttc::{TlsConfiguration, Transport};
@@ -79,6 +79,12 @@ impl MqttConfig {
             timeout: Duration::from_secs_f64(timeout_s),
             events_max,
         })
+    }
+
+    /// The secret that leaves this machine unencrypted, and what to do.
+    pub(in crate::forward) fn open_secret(&self) -> Option<(&'static str, &'static str)> {
+        let is_open = self.password.is_some() && !self.url.tls && !is_this_machine(&self.url.host);
+        is_open.then_some(("mqtt.password", "use an mqtts:// URL in `url`"))
     }
 
     fn options(&self, forward: SourceId) -> Result<MqttOptions, String> {

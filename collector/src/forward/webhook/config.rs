@@ -83,6 +83,17 @@ pub(super) struct Settings {
 }
 
 impl WebhookConfig {
+    /// The secret that leaves this machine unencrypted, and what to do.
+    pub(in crate::forward) fn open_secret(&self) -> Option<(&'static str, &'static str)> {
+        let authorizes = self.headers.keys().any(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
+        let key = match &self.bearer {
+            Some(_) => "webhook.bearer",
+            None if authorizes => "webhook.headers.authorization",
+            None => return None,
+        };
+        http::client::is_open(&self.url).then_some((key, http::client::USE_HTTPS))
+    }
+
     /// The settings of a sink, secrets and files read.
     pub(super) fn settings(&self) -> Result<Settings, String> {
         let url = http::client::url(&self.url, &self.allow)?;
