@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceS
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 
-use super::{Folder, Process, free_address, run_to_end, target_folder, wait_for};
+use super::{Authority, Certificate, Folder, Process, free_address, run_to_end, target_folder, wait_for};
 
 /// A broker that can be killed and started again on its address and its data.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Kafka {
     config: PathBuf,
     log: PathBuf,
     jars: String,
-    /// A login of the broker's administrator, where it wants one.
-    login: Option<(String, String)>,
+    /// What the broker wants of a client that may do anything, as settings of librdkafka.
+    login: Vec<(&'static str, String)>,
 }
 
 /// A record as kcat prints it.
@@ -74,7 +74,8 @@ impl Kafka {
             folder,
             free_address(),
             "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n",
-            None,
+            Vec::new(),
+            &[],
         )
     }
 
@@ -84,7 +85,7 @@ impl Kafka {
             "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
              advertised.listeners=PLAINTEXT://{advertised}\n"
         );
-        Self::with(folder, address, &map, None)
+        Self::with(folder, address, &map, Vec::new(), &[])
     }
 
     /// With logins: `admin` may do anything, the others nothing unless a rule allows it.
@@ -99,10 +100,59 @@ impl Kafka {
              authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
              super.users=User:admin;User:ANONYMOUS\n"
         );
-        Self::with(folder, free_address(), &extra, Some(("admin".to_owned(), "admin".to_owned())))
+        let login = vec![
+            ("security.protocol", "sasl_plaintext".to_owned()),
+            ("sasl.mechanism", "PLAIN".to_owned()),
+            ("sasl.username", "admin".to_owned()),
+            ("sasl.password", "admin".to_owned()),
+        ];
+        Self::with(folder, free_address(), &extra, login, &[])
     }
 
-    fn with(folder: &Folder, address: SocketAddr, extra: &str, login: Option<(String, String)>) -> Self {
+    /// With certificates of this authority on both sides, and one login, by SCRAM, which may do anything. Administrators
+    /// log in by PLAIN: the reader of Debian 12 fails at SCRAM.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn secured(folder: &Folder, authority: &Authority, user: &str, password: &str) -> Self {
+        const MECHANISM: &str = "SCRAM-SHA-512";
+        let Certificate { cert, key } = authority.issue("broker");
+        let store = folder.join("broker-store.pem");
+        let read = |path| std::fs::read_to_string(path).expect("the authority has written it");
+        std::fs::write(&store, read(&key) + &read(&cert)).expect("the folder can be written");
+        let (store, ca) = (store.display(), authority.ca.display());
+        let extra = format!(
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:SASL_SSL\n\
+             ssl.keystore.type=PEM\nssl.keystore.location={store}\nssl.truststore.type=PEM\n\
+             ssl.truststore.location={ca}\nlistener.name.plaintext.ssl.client.auth=required\n\
+             sasl.enabled.mechanisms={MECHANISM},PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN\n\
+             listener.name.plaintext.scram-sha-512.sasl.jaas.config=\
+             org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+             listener.name.plaintext.plain.sasl.jaas.config=\
+             org.apache.kafka.common.security.plain.PlainLoginModule required username=\"admin\" password=\"admin\" \
+             user_admin=\"admin\";\n"
+        );
+        let own = authority.issue("reader");
+        let login = vec![
+            ("security.protocol", "sasl_ssl".to_owned()),
+            ("ssl.ca.location", ca.to_string()),
+            ("ssl.certificate.location", own.cert.display().to_string()),
+            ("ssl.key.location", own.key.display().to_string()),
+            ("sasl.mechanism", "PLAIN".to_owned()),
+            ("sasl.username", "admin".to_owned()),
+            ("sasl.password", "admin".to_owned()),
+        ];
+        let added = format!("{MECHANISM}=[name={user},password={password}]");
+        Self::with(folder, free_address(), &extra, login, &["--add-scram", &added])
+    }
+
+    fn with(
+        folder: &Folder,
+        address: SocketAddr,
+        extra: &str,
+        login: Vec<(&'static str, String)>,
+        format_with: &[&str],
+    ) -> Self {
         let jars = target_folder().join("kafka/lib");
         assert!(jars.is_dir(), "Kafka is missing in {}: run tests/setup", jars.display());
         let jars = format!("{}/*", jars.display());
@@ -121,7 +171,7 @@ impl Kafka {
         std::fs::write(&config, text).expect("the folder can be written");
         let kafka = Self { address, config, log: folder.join("kafka.log"), jars, login };
         let mut format = kafka.java("kafka.tools.StorageTool");
-        format.args(["format", "-t", CLUSTER, "-c"]).arg(&kafka.config);
+        format.args(["format", "-t", CLUSTER, "-c"]).arg(&kafka.config).args(format_with);
         let (status, printed) = run_to_end(&mut format);
         assert!(status.success(), "Kafka's directory cannot be formatted: {printed}");
         kafka
@@ -156,20 +206,10 @@ impl Kafka {
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.address.to_string());
-        for (name, value) in self.login() {
-            config.set(name, value);
+        for (name, value) in &self.login {
+            config.set(*name, value);
         }
         config
-    }
-
-    fn login(&self) -> Vec<(&'static str, String)> {
-        let Some((user, password)) = &self.login else { return Vec::new() };
-        vec![
-            ("security.protocol", "sasl_plaintext".to_owned()),
-            ("sasl.mechanism", "PLAIN".to_owned()),
-            ("sasl.username", user.clone()),
-            ("sasl.password", password.clone()),
-        ]
     }
 
     /// Runs an order of an administrator to its end.
@@ -236,7 +276,7 @@ impl Kafka {
         };
         let mut command = Command::new("kcat");
         command.args(["-b", &self.address.to_string(), "-X", &format!("isolation.level={isolation}")]);
-        for (name, value) in self.login() {
+        for (name, value) in &self.login {
             command.args(["-X", &format!("{name}={value}")]);
         }
         command.args(["-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J"]);

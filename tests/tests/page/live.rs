@@ -83,6 +83,8 @@ fn a_page_that_lost_its_collector_says_so_without_good_colours_and_comes_back_wi
     plant.collector = Some(plant.rig.start_collector());
     browser.wait("document.querySelector('.stream.live')");
     browser.wait("!document.querySelector('.banner')");
+    // The states are folded again first.
+    browser.wait("document.querySelector('.card.executing')");
     assert_eq!(browser.run(colours), "none");
 }
 

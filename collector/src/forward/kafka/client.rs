@@ -223,7 +223,11 @@ impl ClientContext for Reports {
     fn error(&self, error: KafkaError, text: &str) {
         tracing::debug!(%error, "librdkafka: {text}");
         // That all are down says less than what was wrong with one of them.
-        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        let code = match error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown) {
+            // A certificate that the broker refuses after its own part of the handshake (TLS 1.3) closes the connection.
+            RDKafkaErrorCode::BrokerTransportFailure if text.contains("SSL routines") => RDKafkaErrorCode::SSL,
+            code => code,
+        };
         if code != RDKafkaErrorCode::AllBrokersDown {
             let text = text.chars().filter(|c| !c.is_control()).take(KAFKA_REASON_CHARS_MAX).collect();
             self.lock().last_words = Some((code, text));

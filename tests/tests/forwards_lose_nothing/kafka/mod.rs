@@ -3,6 +3,7 @@
 mod faults;
 mod form;
 mod kills;
+mod secured;
 
 use afferent_tests::process::{Isolation, Kafka, KafkaRecord, Rig};
 use serde_json::Value;
